@@ -1,0 +1,198 @@
+// Queue: items that are each claimed by one worker at a time, and gone when acked.
+//
+//   push -> READY -> claim -> CLAIMED -> ack -> gone
+//             ^                  |
+//             +-- nack, lease over, worker dead ;  after max_attempts, or bury(): dead letters
+//
+// At least once, fenced: an item whose push returned is delivered until one ack returned ok; a claimer that lost its claim (killed, lease
+// over) cannot ack it. Order is first in, first out within a priority; an item that comes back keeps its place.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "headpond/export.h"
+#include "headpond/options.h"
+#include "headpond/status.h"
+
+namespace headpond {
+
+namespace internal {
+class Stream;
+struct Held;
+}  // namespace internal
+
+/// Names an item for its whole life, also when it is retried later, buried and redriven. Never used again in its queue. With priority 0
+/// and no delay the value is the seq: 1, 2, 3, ...
+struct ItemId {
+  std::uint64_t value = 0;
+  /// The lane it was born in (0 to 7: its priority; 8: delayed), and its seq there, from 1.
+  int lane() const noexcept { return static_cast<int>(value >> 60); }
+  std::uint64_t seq() const noexcept { return value & ((1ULL << 60) - 1); }
+  friend auto operator<=>(const ItemId&, const ItemId&) = default;
+};
+
+/// A worker's hold on one item. Move-only; a Claim that goes out of scope unsettled is nacked. May be settled by another thread than the
+/// one that claimed, one thread at a time. Must not outlive the Pond: what is unsettled when the pond closes goes back to the queue.
+class HEADPOND_API Claim {
+ public:
+  Claim(Claim&& other) noexcept;
+  Claim& operator=(Claim&& other) noexcept;
+  Claim(const Claim&) = delete;
+  Claim& operator=(const Claim&) = delete;
+  ~Claim();
+
+  /// The item's bytes, read in place; valid until this claim is settled.
+  Bytes payload() const noexcept { return payload_; }
+  ItemId id() const noexcept { return id_; }
+  int priority() const noexcept { return priority_; }
+  /// Claims of this item so far, this one included, from 1; and how many of them ended with the death of the process.
+  std::uint32_t attempts() const noexcept { return attempts_; }
+  std::uint32_t crashes() const noexcept { return crashes_; }
+
+  /// Done: the item is gone. `fenced` if the claim was lost meanwhile: then another has it, or had it. Never sleeps.
+  Status ack();
+  /// Give it back, at its old place, or after a delay. `fenced` as above.
+  Status nack(NackOptions options = {});
+  /// The claim is ours until at least now + lease. `fenced` if it was lost.
+  Status extend(milliseconds lease);
+  /// To the dead letters, with a reason of at most 1,024 bytes.
+  Status bury(Bytes reason);
+
+ private:
+  friend class Queue;
+  friend class internal::Stream;
+  friend struct internal::Held;
+  Claim() = default;
+
+  internal::Stream* stream_ = nullptr;  // null: settled or moved from
+  std::uint64_t reference_ = 0;         // page and its generation
+  std::uint64_t word_ = 0;              // the exact record word of this claim: the fence
+  std::uint32_t offset_ = 0;
+  std::int16_t hold_ = -1;  // hold pin on the page; -1: the payload was copied out
+  std::uint8_t lane_ = 0;
+  std::uint8_t priority_ = 0;
+  std::uint16_t attempts_ = 0;
+  std::uint16_t crashes_ = 0;
+  ItemId id_;
+  Bytes payload_;
+  std::unique_ptr<char[]> copy_;
+};
+
+/// Room for one item, written in place. Abandoned if it goes out of scope before commit(). Must not outlive the Pond.
+class HEADPOND_API Reservation {
+ public:
+  Reservation(Reservation&& other) noexcept;
+  Reservation& operator=(Reservation&& other) noexcept;
+  ~Reservation();
+  /// The room; any content until it is written.
+  std::span<char> data() const noexcept { return data_; }
+  ItemId id() const noexcept { return id_; }
+  /// Everybody can see it from now on. Cannot fail. While it is not committed, a log's readers end before it.
+  ItemId commit() noexcept;
+
+ private:
+  friend class internal::Stream;
+  Reservation() = default;
+  internal::Stream* stream_ = nullptr;
+  std::uint64_t reference_ = 0;
+  std::uint64_t word_ = 0;
+  std::uint32_t offset_ = 0;
+  std::int16_t hold_ = -1;
+  std::uint8_t lane_ = 0;
+  ItemId id_;
+  std::span<char> data_;
+};
+
+/// One item as peek and dead() show it: a copy.
+struct Item {
+  ItemId id;
+  int priority = 0;
+  std::uint32_t attempts = 0;
+  std::uint32_t crashes = 0;
+  std::string payload;
+};
+
+enum class Cause : std::uint8_t { buried, max_attempts };
+
+struct DeadItem : Item {
+  Cause cause = Cause::buried;
+  std::string reason;       // what bury() said
+  std::int32_t pid = 0;     // the process that buried it, or whose death was the last one counted; 0: unknown
+  int signal = 0;           // that process's signal if known, else 0
+  std::chrono::system_clock::time_point at;  // when it was buried
+};
+
+/// Figures of one moment; other processes go on meanwhile.
+struct QueueStats {
+  std::uint64_t ready = 0;      // items, all priorities
+  std::uint64_t claimed = 0;    // items
+  std::uint64_t delayed = 0;    // items
+  std::uint64_t dead = 0;       // items
+  std::uint64_t payload_bytes = 0;  // of all of these
+  std::uint64_t page_bytes = 0;     // segment memory of its pages
+  std::uint64_t pushed = 0;         // ids given so far, all lanes of birth
+  milliseconds oldest_age{0};       // of the oldest ready item, 0 if none
+  bool paused = false;
+  bool draining = false;
+};
+
+/// A handle on a named queue. Cheap to copy, safe to share between threads; each operation may be called from any thread or process.
+/// Nothing here sleeps unless its comment says so. After a fork the child's calls answer `forked`.
+class HEADPOND_API Queue {
+ public:
+  /// Appends one item of 0 bytes to 1 GiB (and to what the segment holds). `full`: nothing happened. Sleeps only with on_full = block.
+  Result<ItemId> push(Bytes item, PushOptions options = {});
+  /// All or nothing, any number; the ids are consecutive and the first one is returned. `invalid` for an empty span.
+  Result<ItemId> push_many(std::span<const Bytes> items, PushOptions options = {});
+  /// Zero copy: room for an item of exactly this size. No delay.
+  Result<Reservation> reserve(std::size_t size, int priority = 0);
+
+  /// The next ready item. Waits for one up to `timeout` (0: not at all, and then `empty`). `timeout`: none came, or a stopped process holds
+  /// one up. `paused`: as it says.
+  Result<Claim> claim(milliseconds timeout = milliseconds(0));
+  /// Up to `most` items that are ready now, after waiting for the first. At least one, or the status.
+  Result<std::vector<Claim>> claim_many(std::size_t most, milliseconds timeout = milliseconds(0));
+  /// claim and ack in one: the item is gone when this returns; a process killed inside either has it or leaves it.
+  Result<std::string> pop(milliseconds timeout = milliseconds(0));
+  Result<std::vector<std::string>> pop_many(std::size_t most, milliseconds timeout = milliseconds(0));
+  /// Acks several claims of this queue; returns how many were ours (the others were fenced).
+  std::size_t ack_many(std::span<Claim> claims);
+
+  /// Ready items in the order in which they would be claimed, copied, without claiming.
+  Result<std::vector<Item>> peek(std::size_t most = 1) const;
+  /// Dead letters, oldest first.
+  Result<std::vector<DeadItem>> dead(std::size_t most = SIZE_MAX) const;
+  /// Dead letters back to their priority's end, attempts and crashes 0; returns how many.
+  Result<std::uint64_t> redrive(std::size_t most = SIZE_MAX);
+  /// Takes an item out wherever it waits (ready, delayed or dead). `busy`: a worker has it. `not_found`: gone or never there.
+  Status cancel(ItemId id);
+
+  /// Ready items in all priorities, as of one moment.
+  Result<std::uint64_t> size() const;
+  Result<QueueStats> stats() const;
+  /// Takes every item out, claimed ones too (their acks are then `fenced`), delayed and dead ones as well; returns how many. What was
+  /// pushed before is gone, ids go on, handles stay good.
+  Result<std::uint64_t> clear();
+
+  /// Deliver nothing until resume(). Pushing goes on.
+  Status pause();
+  Status resume();
+  /// Take no more items (push answers `draining`) and wait until no item is ready, delayed or claimed; `timeout` if some are left then.
+  /// The queue stays draining; resume() ends that, too. Sleeps.
+  Status drain(milliseconds timeout);
+
+  Status configure(const QueueOptions& options);
+  Result<QueueOptions> options() const;
+
+ private:
+  friend class Scope;
+  explicit Queue(std::shared_ptr<internal::Stream> stream) : stream_(std::move(stream)) {}
+  std::shared_ptr<internal::Stream> stream_;
+};
+
+}  // namespace headpond

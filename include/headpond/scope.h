@@ -1,0 +1,41 @@
+// Scope: an opaque name that owns queues and logs and is cleared as one.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "headpond/export.h"
+#include "headpond/log.h"
+#include "headpond/queue.h"
+
+namespace headpond {
+
+namespace internal {
+class Attachment;
+}
+
+/// A handle; names nothing in the segment until something is put there. Cheap to copy, safe to share between threads.
+class HEADPOND_API Scope {
+ public:
+  Bytes name() const noexcept { return *name_; }
+
+  /// The scope's queue of that name; the unnamed one is its default. Nothing is created before the first push. A name of over 65,535
+  /// bytes gives a handle whose every call answers `too_large`.
+  Queue queue(Bytes name = {}) const;
+  Log log(Bytes ns, Bytes key = {}) const;
+
+  /// Limits over all its queues, from now on.
+  Status configure(const ScopeOptions& options) const;
+  /// Drops every queue, log and cursor of this scope and nothing else; returns how many items and records that were. Repeatable; ids are
+  /// never used again; handles stay good.
+  Result<std::uint64_t> clear() const;
+
+ private:
+  friend class Pond;
+  Scope(std::shared_ptr<internal::Attachment> attachment, std::string name);
+  std::shared_ptr<internal::Attachment> attachment_;
+  std::shared_ptr<const std::string> name_;
+};
+
+}  // namespace headpond

@@ -1,0 +1,100 @@
+// What a call answers: a Status, or a Result that holds a value or a Status. No exception crosses the API.
+//
+// Three kinds of trouble are never mixed. An expected outcome (empty, full, timeout, fenced, ...) is a Status without text of its own.
+// Damaged bytes, a foreign file or a failing system call is a Status whose text says what failed, on which object, why, and what to do.
+// A defect of the library itself stops the process: recovery is designed for that.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "headpond/export.h"
+
+namespace headpond {
+
+enum class Code : std::uint8_t {
+  ok,
+  empty,        // nothing there now
+  timeout,      // nothing happened in the time allowed, or a stopped process holds up what is needed: try again
+  full,         // no room: the segment's limit, the shared-memory file system, a queue's limit or a table
+  fenced,       // this claim is no longer yours: it was reaped, it expired, or it was settled already
+  not_found,    // no such pond, scope, queue, log, item or cursor
+  exists,       // there already, with other fixed options
+  busy,         // somebody else has it just now
+  paused,       // the queue delivers nothing until it is resumed
+  draining,     // the queue takes no more items
+  removed,      // the pond was removed while this process was attached
+  forked,       // this handle was made before a fork: attach anew in the child
+  closed,       // the pond was closed in this process
+  invalid,      // an argument is out of its range
+  too_large,    // a name or value is larger than the limit that the text names
+  corruption,   // bytes in shared memory or on disk are not what the protocol allows
+  unsupported,  // another layout version, another pid namespace, a missing kernel facility
+  permission,   // owner, mode or kind of a file is not what is required
+  system,       // a system call failed: see error_number()
+};
+
+/// The name of a code, as printed: "full".
+HEADPOND_API std::string_view name(Code code) noexcept;
+
+/// Outcome of a call. Copyable; 16 bytes; an expected outcome allocates nothing.
+class [[nodiscard]] HEADPOND_API Status {
+ public:
+  Status() noexcept = default;
+  Status(Code code) noexcept : code_(code) {}  // NOLINT: an outcome is a status
+  Status(Code code, std::string text, int error_number = 0)
+      : code_(code), error_number_(error_number), text_(std::make_unique<std::string>(std::move(text))) {}
+  Status(const Status& other) : code_(other.code_), error_number_(other.error_number_) {
+    if (other.text_) text_ = std::make_unique<std::string>(*other.text_);
+  }
+  Status& operator=(const Status& other) { return *this = Status(other); }
+  Status(Status&&) noexcept = default;
+  Status& operator=(Status&&) noexcept = default;
+
+  bool ok() const noexcept { return code_ == Code::ok; }
+  explicit operator bool() const noexcept { return ok(); }
+  Code code() const noexcept { return code_; }
+  /// The errno of the system call that failed, else 0.
+  int error_number() const noexcept { return error_number_; }
+  /// One line for people: what failed, on which object, why, and what to do.
+  std::string text() const;
+
+  friend bool operator==(const Status& status, Code code) noexcept { return status.code_ == code; }
+
+ private:
+  Code code_ = Code::ok;
+  int error_number_ = 0;
+  std::unique_ptr<std::string> text_;
+};
+
+/// A value, or the Status that says why there is none. `if (result) use(*result); else complain(result.status());`
+template <class T>
+class [[nodiscard]] Result {
+ public:
+  Result(T value) : value_(std::move(value)) {}               // NOLINT
+  Result(Status status) noexcept : status_(std::move(status)) {}  // NOLINT
+  Result(Code code) noexcept : status_(code) {}               // NOLINT
+
+  bool ok() const noexcept { return value_.has_value(); }
+  explicit operator bool() const noexcept { return ok(); }
+  const Status& status() const noexcept { return status_; }
+  Code code() const noexcept { return status_.code(); }
+
+  /// REQUIRES: ok().
+  T& operator*() & noexcept { return *value_; }
+  const T& operator*() const& noexcept { return *value_; }
+  T&& operator*() && noexcept { return std::move(*value_); }
+  T* operator->() noexcept { return &*value_; }
+  const T* operator->() const noexcept { return &*value_; }
+  T value_or(T other) const& { return value_ ? *value_ : std::move(other); }
+
+ private:
+  Status status_;
+  std::optional<T> value_;
+};
+
+}  // namespace headpond
