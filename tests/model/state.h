@@ -1,0 +1,120 @@
+// Layout of the modelled shared memory: the fields that the protocol needs, in few bits.
+//
+//   record word   state 3 | owner 4 | claims 3 | size 2 (slots) | crashes 3 | item 4 (stands for the payload; in SEAL: the page's id count) |
+//                 intent 1 (only with WRITING: a move; the record's own space names the source)
+//   lease         deadline 4 | EXPIRED 1 | claims 3         beside each record; good only for the claim with the same claims
+//   source        page reference 16 | offset 3 | claims 3     in the space of a record that is being moved here
+//   life          generation 8 | state 4 | owner 4         type-stable table, one word per page
+//   reference     generation 8 | gap 1 | page + 1          names a page in ONE life; 0 is null; in `next`, gap says that the ids between
+//                                                          the two pages are in rows of the durable tier, without a hole
+//   head hint     epoch 8 | offset 4                       good only while the page's epoch is the same
+//   tail hint     ids 4 | offset 4
+//   bell          count 6 | raised 1 | asleep 1            the futex word; raised: by a waiter since the last ring; asleep: somebody may sleep
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+using u8 = uint8_t;
+using u16 = uint16_t;
+using u32 = uint32_t;
+using u64 = uint64_t;
+
+constexpr int kMaxPages = 6, kMaxSlots = 5, kStreams = 2, kMaxProcs = 7, kMaxOwners = 9, kMaxItems = 16, kMaxRows = 4;
+
+// ------------------------------------------------------------------------------------------------------------- record
+enum RecordState : u32 { FREE, WRITING, READY, CLAIMED, RETURNING, DONE, SEAL, SPILLING };
+constexpr const char* kStateName[] = {"FREE", "WRITING", "READY", "CLAIMED", "RETURNING", "DONE", "SEAL", "SPILLING"};
+struct Rec {
+  u32 state = 0, owner = 0, claims = 0, size = 0, crashes = 0, item = 0, intent = 0;
+};
+inline u32 pack(Rec r) { return r.state | r.owner << 3 | r.claims << 7 | r.size << 10 | r.crashes << 12 | r.item << 15 | r.intent << 19; }
+inline Rec rec(u32 w) { return {w & 7, w >> 3 & 15, w >> 7 & 7, w >> 10 & 3, w >> 12 & 7, w >> 15 & 15, w >> 19 & 1}; }
+constexpr u32 kItemBits = 15u << 15, kNoPayload = 15;  // kNoPayload: reserved for a move, nothing copied yet
+inline u32 state_of(u32 w) { return w & 7; }
+inline u32 size_of(u32 w) { return w >> 10 & 3; }
+inline u32 source(u16 page, int off, u32 w) { return page | off << 16 | rec(w).claims << 19; }
+
+inline u8 lease(int deadline, int expired, int claims) { return deadline | expired << 4 | claims << 5; }
+inline int lease_deadline(u8 l) { return l & 15; }
+inline int lease_expired(u8 l) { return l >> 4 & 1; }
+inline int lease_claims(u8 l) { return l >> 5; }
+constexpr int kForever = 15;  // the end of time
+
+// --------------------------------------------------------------------------------------------------------------- page
+// LIMBO: off the chain, perhaps uncommitted. RETIRED: off the chain for good, may be recycled.
+enum LifeState : u16 { PFREE, BUILDING, LINKED, LIMBO, ZEROING, PSPILLING, RETIRED };
+constexpr const char* kLifeName[] = {"FREE", "BUILDING", "LINKED", "LIMBO", "ZEROING", "SPILLING", "RETIRED"};
+inline u16 life(int gen, int state, int owner) { return gen << 8 | state << 4 | owner; }
+inline int life_gen(u16 l) { return l >> 8; }
+inline int life_state(u16 l) { return l >> 4 & 15; }
+inline int life_owner(u16 l) { return l & 15; }
+inline u16 ref(int page, int gen) { return gen << 8 | (page + 1); }
+constexpr u16 kGap = 0x80, kTomb = 0x7f;  // next = kTomb: the stream ends here for good
+inline int page_of(u16 r) { return (r & 127) - 1; }
+inline u16 target(u16 next) { return next == kTomb ? 0 : next & ~kGap; }  // the page that follows, if any
+inline int gen_of(u16 r) { return r >> 8; }
+constexpr u16 kHeadOf = 0x00F0;  // `prev` of the page that begins stream k: kHeadOf | k
+
+struct Page {
+  u16 life, next, prev, tail, head;
+  u8 first_seq, stream, epoch, pad[3];
+  u32 word[kMaxSlots];
+  u32 source[kMaxSlots];  // of a move
+  u8 lease[kMaxSlots];
+  u8 crash_beside[kMaxSlots];  // only with the bug that counts crashes beside the word
+};
+struct Row {
+  u8 first_seq, count, pad[2];
+  u32 word[kMaxSlots];
+};  // a committed row of the durable tier
+struct Undo {
+  u8 addr, pad;
+  u16 old, now;
+};
+struct Stream {
+  u16 first, tailp, headp;
+  u8 dropped, rewind, bell, sleepers, mutex, entries, refills, epoch;  // epoch: raised by whatever returns a record, for the cursors
+  Undo journal[4];
+};
+
+constexpr u8 kAsleep = 1, kRaised = 2, kRing = 4;  // bell
+
+// ------------------------------------------------------------------------------------------------------------ process
+struct Buffered {
+  u8 addr, gen, pad[2];
+  u32 value;
+};
+struct Proc {
+  u8 alive, owner, op, pc,
+      pinslot;  // alive: 2 is stopped for ever; owner: participant slot; pinslot: differs from it for further threads; op: index in the script
+  u8 off, cnt, base, epoch, adv, n, seq, tgt, i, ret, armed;
+  u8 held, expired, toff;  // a claim in hand
+  u8 to;                   // a mover: destination stream + 1
+  u8 until;                // what a claim or an extension promised
+  u8 top;                  // a reader: highest id seen
+  u8 buffered;
+  u8 clean, start;  // a claim: its walk met nothing that may become READY; the stream epoch at its start
+  u8 cursor_epoch;  // a claimer's private cursor is good while this is the epoch of stream A
+  u16 cursor;
+  u16 r, q, tr;         // page worked on, second page, page of the claim
+  u16 scan, seen;       // a reader: items of this scan, of all scans
+  u32 w, tw;            // expected word, word of the claim
+  u32 copy[kMaxSlots];  // a spiller's private copy of a page
+  Buffered buffer[4];   // x86 store buffer, oldest first
+};
+struct State {
+  Page page[kMaxPages];
+  Stream stream[kStreams];
+  Row row[kMaxRows];
+  u8 pin[kMaxOwners], hold[kMaxOwners];  // page + 1
+  u8 part[kMaxOwners], reaplock[kMaxOwners];
+  u8 kills, stops, now;        // now: the clock
+  u16 returned, acked, moved;  // ghosts: sets of items
+  u8 seq_of[kMaxItems], deaths[kMaxItems];
+  Proc p[kMaxProcs + 1];  // the last one in use is the lone survivor of the solo checks
+};
+
+// Addresses of words that buffered stores or the undo journal name.
+// clang-format off
+enum : u8 { A_PIN = 0x00, A_HOLD = 0x10, A_TAIL = 0x20, A_HEAD = 0x28, A_REWIND = 0x30, A_TAILP = 0x34, A_HEADP = 0x38, A_FIRST = 0x3c, A_NEXT = 0x40, A_LIFE = 0x48, A_WORD = 0x80, A_SOURCE = 0xc0 };
+// clang-format on
