@@ -1,0 +1,166 @@
+// A pond of a test's own: its name, its folder, and nothing of it left at the end.
+#pragma once
+
+#include <dirent.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "answers.h"
+#include "headpond/headpond.h"
+#include "process.h"
+
+namespace support {
+
+using namespace headpond;
+
+/// Sets HEADPOND_HOME to a fresh folder for its life; the test's processes inherit it.
+class TestHome {
+ public:
+  TestHome() {
+    char path[] = "/tmp/headpond-test-XXXXXX";
+    if (::mkdtemp(path) == nullptr) throw std::runtime_error("mkdtemp failed");
+    path_ = path;
+    ::setenv("HEADPOND_HOME", path, 1);
+    watchdog();
+  }
+  ~TestHome() {
+    if (::getpid() != owner_) return;
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+    ::unsetenv("HEADPOND_HOME");
+    ::alarm(0);
+  }
+  TestHome(const TestHome&) = delete;
+  TestHome& operator=(const TestHome&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  const pid_t owner_ = ::getpid();
+  std::filesystem::path path_;
+};
+
+/// A name that nobody else has, and what it stands for on disk. Copyable into the bodies of processes by reference only.
+class TestPond {
+ public:
+  explicit TestPond(Options options = {}) : options_(std::move(options)) {
+    static int number = 0;
+    name_ = "test-" + std::to_string(::getpid()) + "-" + std::to_string(++number);
+  }
+  ~TestPond() {
+    if (::getpid() != owner_) return;
+    (void)Pond::remove(name_);
+    EXPECT_FALSE(exists()) << "remove() left " << segment_path();
+    ::unlink(segment_path().c_str());
+  }
+  TestPond(const TestPond&) = delete;
+  TestPond& operator=(const TestPond&) = delete;
+
+  const std::string& name() const { return name_; }
+  /// Create or attach, with the test's options.
+  Pond open() const { return must(Pond::open(name_, options_)); }
+  Queue queue(Bytes queue = "work", Bytes scope = "scope") const { return open().scope(scope).queue(queue); }
+  Log log(Bytes ns = "log", Bytes scope = "scope") const { return open().scope(scope).log(ns); }
+  const Options& options() const { return options_; }
+
+  std::string segment_path() const { return "/dev/shm/headpond." + std::to_string(::getuid()) + "." + name_; }
+  std::filesystem::path folder() const { return home_.path() / name_; }
+  const std::filesystem::path& home() const { return home_.path(); }
+  bool exists() const {
+    struct stat status;
+    return ::lstat(segment_path().c_str(), &status) == 0;
+  }
+
+ private:
+  const pid_t owner_ = ::getpid();
+  TestHome home_;
+  Options options_;
+  std::string name_;
+};
+
+/// Every invariant of the segment holds; otherwise the findings.
+inline ::testing::AssertionResult clean(const Pond& pond) {
+  Result<Findings> findings = pond.verify();
+  if (!findings) return ::testing::AssertionFailure() << "verify answered " << describe(findings.status());
+  if (findings->clean()) return ::testing::AssertionSuccess();
+  auto failure = ::testing::AssertionFailure() << findings->problems.size() << " findings:";
+  for (std::size_t i = 0; i < findings->problems.size() && i < 10; ++i) failure << "\n  " << findings->problems[i];
+  return failure;
+}
+inline ::testing::AssertionResult clean(const TestPond& pond) { return clean(pond.open()); }
+
+/// Pops all that is ready.
+inline std::vector<std::string> pop_all(Queue queue) {
+  std::vector<std::string> items;
+  for (;;) {
+    Result<std::string> item = queue.pop();
+    if (!item) {
+      EXPECT_ANSWER(empty, item);
+      return items;
+    }
+    items.push_back(std::move(*item));
+  }
+}
+
+/// Seqs and payloads that a scan finds.
+inline std::vector<std::pair<std::uint64_t, std::string>> read_all(const Log& log, ScanOptions options = {}) {
+  std::vector<std::pair<std::uint64_t, std::string>> records;
+  Scan scan = log.scan(options);
+  for (const Record& record : scan) records.emplace_back(record.seq, record.payload);
+  EXPECT_OK(scan.status());
+  return records;
+}
+
+/// Bytes that tell who wrote them and how many they are: the first eight are the number, the rest follows from it.
+inline std::string patterned(std::uint64_t number, std::size_t size) {
+  std::string bytes(std::max<std::size_t>(size, sizeof number), '\0');
+  std::uint64_t word = number;
+  for (std::size_t at = 0; at < bytes.size(); at += sizeof word) {
+    std::memcpy(bytes.data() + at, &word, std::min(sizeof word, bytes.size() - at));
+    word = word * 6364136223846793005ULL + bytes.size();
+  }
+  return bytes;
+}
+/// The number in them; UINT64_MAX if a byte is not as it was written.
+inline std::uint64_t number_of(Bytes bytes) {
+  if (bytes.size() < sizeof(std::uint64_t)) return UINT64_MAX;
+  std::uint64_t number, word;
+  std::memcpy(&number, bytes.data(), sizeof number);
+  word = number;
+  for (std::size_t at = 0; at < bytes.size(); at += sizeof word) {
+    if (std::memcmp(&word, bytes.data() + at, std::min(sizeof word, bytes.size() - at)) != 0) return UINT64_MAX;
+    word = word * 6364136223846793005ULL + bytes.size();
+  }
+  return number;
+}
+
+inline std::size_t open_descriptors() {
+  std::size_t count = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++count;
+  return count;
+}
+/// Mappings of this process whose line names the text.
+inline std::size_t mappings_of(const std::string& text) {
+  std::ifstream maps("/proc/self/maps");
+  std::size_t count = 0;
+  for (std::string line; std::getline(maps, line);) count += line.find(text) != std::string::npos;
+  return count;
+}
+/// Names in the shared-memory folder that hold the text.
+inline std::vector<std::string> shared_memory_names(const std::string& text) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator("/dev/shm")) {
+    if (entry.path().filename().string().find(text) != std::string::npos) names.push_back(entry.path().filename());
+  }
+  return names;
+}
+
+}  // namespace support
