@@ -25,7 +25,8 @@ int use(const std::string& name) {
   auto value = queue.pop();
   if (!value) return failed("pop", value.status().text());
   if (*value != "x") return failed("pop", "gave " + *value);
-  if (auto none = queue.pop(); none || none.code() != headpond::Code::empty) return failed("pop", "gave an item twice");
+  if (auto none = queue.pop(); none || none.code() != headpond::Code::empty)
+    return failed("pop", "gave an item twice");
 
   headpond::Log log = scope.log("l");
   if (auto seq = log.append("line"); !seq) return failed("append", seq.status().text());
@@ -44,7 +45,8 @@ int use(const std::string& name) {
 int main(int count, char** arguments) {
   if (count != 3) return failed("usage", "consumer POND VERSION");
   if (std::strcmp(headpond::version(), arguments[2]) != 0) return failed("version", headpond::version());
-  if (std::strcmp(HEADPOND_VERSION, arguments[2]) != 0) return failed("version of the headers", HEADPOND_VERSION);
+  if (std::strcmp(HEADPOND_VERSION, arguments[2]) != 0)
+    return failed("version of the headers", HEADPOND_VERSION);
 
   const int result = use(arguments[1]);
   if (headpond::Status status = headpond::Pond::remove(arguments[1]); !status && result == 0)
