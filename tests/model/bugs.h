@@ -1,8 +1,21 @@
 // Every bug takes one cure away or seeds one error. The cured protocol is the empty set.
 #pragma once
 #include "state.h"
-using Bugs = unsigned __int128;
-constexpr Bugs bug(int n) { return (Bugs)1 << n; }
+struct Bugs {  // a set
+  u64 bits[4] = {};
+  friend constexpr Bugs operator|(Bugs a, Bugs b) {
+    for (int i = 0; i < 4; i++) a.bits[i] |= b.bits[i];
+    return a;
+  }
+  constexpr bool meets(const Bugs& b) const {
+    return (bits[0] & b.bits[0]) | (bits[1] & b.bits[1]) | (bits[2] & b.bits[2]) | (bits[3] & b.bits[3]);
+  }
+};
+constexpr Bugs bug(int n) {
+  Bugs b;
+  b.bits[n / 64] = 1ull << n % 64;
+  return b;
+}
 // clang-format off
 constexpr Bugs
   kRewindFlag = bug(0), kNackDirect = bug(1), kLinkUndo = bug(2), kSpanCountsOne = bug(3), kNoLimbo = bug(4), kAnonAlloc = bug(5),
@@ -19,7 +32,11 @@ constexpr Bugs
   kLeaseStored = bug(59), kLeaseNoRecheck = bug(60), kLeaseOneStep = bug(61), kLeaseOverExpired = bug(62), kLeaseAnyClaims = bug(63), kLeaseNoFinish = bug(64), kLeaseNeverBegun = bug(65), kMovePublishStored = bug(66), kMoveNoHelp = bug(67), kDropGivesUp = bug(68),
   kOwnUnpinned = bug(69), kOwnPrevOnce = bug(70), kOwnSeqOnce = bug(71), kOwnTailOpen = bug(72), kOwnLaidLate = bug(73), kOwnWakeOne = bug(74), kOwnLinkStored = bug(75), kOwnNoSeal = bug(76),
   kCursorNackQuiet = bug(77), kCursorReapQuiet = bug(78), kCursorExpireQuiet = bug(79), kCursorStreamFirst = bug(80), kCursorRaiseLate = bug(81), kCursorOverWriting = bug(82), kCursorOverReturning = bug(83),
-  kCursorEpochLate = bug(84), kCursorUnchecked = bug(85), kCursorStored = bug(86), kCursorNoEpoch = bug(87), kCursorKeepsGoing = bug(88), kCursorReapFirst = bug(89);
+  kCursorEpochLate = bug(84), kCursorUnchecked = bug(85), kCursorStored = bug(86), kCursorNoEpoch = bug(87), kCursorKeepsGoing = bug(88), kCursorReapFirst = bug(89),
+  kAllocateLifeUnlogged = bug(128), kAllocateLifeLate = bug(129), kFreeBitsFirst = bug(130), kReapBeforeAllocator = bug(131), kZeroAfterCommit = bug(132), kAllocatorNoReplay = bug(133),
+  kFirstNoGen = bug(134), kGenUnchecked = bug(135), kSweepUnchecked = bug(136), kDirectoryBeforeTombs = bug(137), kFloorLogged = bug(138), kFloorLate = bug(139), kFreeEarly = bug(140), kFreeUnsettled = bug(141),
+  kNoHelp = bug(142), kTombNotUnlinked = bug(143), kTombUnlinkedEarly = bug(144), kClaimUnconfirmed = bug(145), kNoSweep = bug(146), kClearNoWake = bug(147), kLookupUnlocked = bug(148), kDirectoryDecides = bug(149),
+  kShrinkUnlinksTail = bug(150), kShrinkSealStored = bug(151), kShrinkStored = bug(152);
 // clang-format on
 struct BugName {
   const char* name;
@@ -110,6 +127,34 @@ constexpr BugName kBugs[] = {
     {"cursor_epoch_late", kCursorEpochLate, "the cursor gets the epoch of the time at which it moves"},
     {"cursor_keeps_going", kCursorKeepsGoing, "one page without WRITING and RETURNING is enough for the cursor to move on"},
     {"cursor_unchecked", kCursorUnchecked, "the page of the cursor is pinned, not validated"},
+    // the allocator's section
+    {"allocate_life_unlogged", kAllocateLifeUnlogged, "the life is set in the section, not through its journal"},
+    {"allocate_life_late", kAllocateLifeLate, "the life is set after the section"},
+    {"free_bits_first", kFreeBitsFirst, "the bits are cleared before the section, without its journal"},
+    {"reap_before_allocator", kReapBeforeAllocator, "the reaper looks for the dead one's pages without entering the allocator's section first"},
+    {"zero_after_commit", kZeroAfterCommit, "a page is zeroed after its freeing is committed"},
+    {"allocator_no_replay", kAllocatorNoReplay, "who enters after a death drops the journal"},
+    // names, descriptors, clear
+    {"first_nogen", kFirstNoGen, "an empty first does not carry the descriptor's generation"},
+    {"gen_unchecked", kGenUnchecked, "no look at the descriptor's generation after the pin"},
+    {"sweep_unchecked", kSweepUnchecked, "the same, in the sweep"},
+    {"directory_before_tombs", kDirectoryBeforeTombs, "clear changes the directory before it sets the tombs"},
+    {"floor_logged", kFloorLogged, "the floor of the ids is raised through the journal"},
+    {"floor_late", kFloorLate, "it is raised after the commit"},
+    {"free_early", kFreeEarly, "a tombed descriptor is free before its first is the tomb"},
+    {"free_unsettled", kFreeUnsettled, "that first is the tomb is read without entering the stream's section"},
+    {"no_help", kNoHelp, "who meets the tomb waits for the clearer"},
+    {"tomb_not_unlinked", kTombNotUnlinked, "the last page of a tombed stream is not unlinked"},
+    {"tomb_unlinked_early", kTombUnlinkedEarly, "it is unlinked before its descriptor is TOMBED"},
+    {"claim_unconfirmed", kClaimUnconfirmed, "a claim does not look at the descriptor again after its compare-exchange"},
+    {"no_sweep", kNoSweep, "VARIANT (holds): the clearer leaves the sweep to others"},
+    {"clear_no_wake", kClearNoWake, "clear does not wake those who wait at the tombed stream"},
+    {"lookup_unlocked", kLookupUnlocked, "the directory is read without its section"},
+    {"directory_decides", kDirectoryDecides, "VARIANT (holds, with lookup_unlocked too): the entry is stored last, and who replays drops a journal whose entry has its new value"},
+    // shrink
+    {"shrink_unlinks_tail", kShrinkUnlinksTail, "the sealed tail is unlinked without a page behind it"},
+    {"shrink_seal_stored", kShrinkSealStored, "the seal is stored"},
+    {"shrink_stored", kShrinkStored, "next is read as 0, then stored"},
     // waiting
     {"wait_no_barrier", kWaitNoBarrier, "the waiter raises the flag without a membarrier"},
     {"wake_one_clears", kWakeOneClears, "the ring clears the flag and one is woken"},

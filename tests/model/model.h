@@ -17,6 +17,9 @@ struct Scenario {
   const char* what;
   int stops = 0;         // processes that may stop for ever (for the checks of the end)
   bool cursors = false;  // claimers keep a private cursor in stream A
+  int lanes = 0;         // 0: streams A and B are just there; else names lead through the directory to descriptors with so many lanes
+  int descriptors = 2;
+  bool allocator = false;  // pages are allocated and freed in the allocator's section, not in one step
 };
 
 enum { OFF, RAN };  // a step that cannot run now leaves the state alone
@@ -24,7 +27,7 @@ enum { OFF, RAN };  // a step that cannot run now leaves the state alone
 class Model {
  public:
   Scenario sc;
-  Bugs bugs = 0;
+  Bugs bugs;
   int procs = 0;
   const char* bad = nullptr;  // the violation found by the last step
   bool more = false;          // the step has further choices
@@ -35,10 +38,13 @@ class Model {
   Model(const Scenario& scenario, Bugs bug_set) : sc(scenario), bugs(bug_set), procs(scenario.script.size()) {}
   State initial();
   int step(State& s, int me, char op);
+  int named(State& s, int me, char op);
+  int operate(State& s, int me, char op, int k);
   void kill(State& s, int me);
   void drain_one(State& s, Proc& p);
   void solo_kill(State s);
   void solo_stop(State s);
+  void solo_named(State s);
   void solo_cursor(State s, int who);
   bool ready_left(State& s, u16 items = 0xffff);
   bool ready_spilled(State& s);
@@ -47,14 +53,16 @@ class Model {
       if (slot_dead(s, d)) return false;
     return true;
   }
-  size_t used() const { return offsetof(State, p) + sizeof(Proc) * procs; }  // the rest is 0 between steps
+  size_t used() const { return sizeof(State) - sizeof(Proc) * (kMaxProcs + 1 - procs); }  // the rest is 0 between steps
 
  private:
   std::vector<std::vector<int>> first_item_;           // of each operation of each script
   std::vector<int> stream_of_ = std::vector<int>(16);  // of each item
+  int generation_ = 0;  // of the step's handle
+  int capital_ = 0;  // the step's operation works on stream (name, lane) B
   u16 pairs_ = 0;                                      // the first items of batches in a page of their own
 
-  bool has(Bugs bug) const { return (bugs & bug) != 0; }
+  bool has(const Bugs& bug) const { return bugs.meets(bug); }
   void fail(const char* what) {
     if (!bad) bad = what;
   }
@@ -91,7 +99,9 @@ class Model {
     return half(s, a);
   }
   u16& half(State& s, u8 a) {
+    if (a == A_BITS) return s.bits;
     switch (a & 0xf8) {
+      case A_SIZE: if ((a & 7) < kMaxPages) return s.size[a & 7]; abort();
       case A_TAIL: return page_at(s, a & 7).tail;
       case A_HEAD: return page_at(s, a & 7).head;
       case A_NEXT: return page_at(s, a & 7).next;
@@ -101,6 +111,9 @@ class Model {
       case A_TAILP: return s.stream[a & 3].tailp;
       case A_HEADP: return s.stream[a & 3].headp;
       case A_FIRST: return s.stream[a & 3].first;
+      case A_ENTRY: return s.entry[a & 1];
+      case A_FLOOR: return s.floor[a & 1];
+      case A_DESC: return s.desc[a & 3];
     }
     abort();
   }
@@ -154,6 +167,7 @@ class Model {
   void reset(Proc& p, int pc);  // forgets the locals, keeps identity, claim, reader's memory, store buffer
   void finish(Proc& p) {
     reset(p, 0);
+    p.begun = 0, p.before = 0;
     p.op++;
   }
   bool holds(char o) const { return o == 'k' ? !has(kNoHoldPin) : (o == 'd' || o == 'j') && !has(kMoveNoHold); }  // keeps the page of its claim
@@ -163,17 +177,17 @@ class Model {
     p.tw = 0;
   }
   bool slot_dead(const State& s, int slot) const;
-  bool enter(State& s, Stream& t, int me);  // robust mutex; false: held by a live one
-  void undo_one(State& s, Stream& t);
+  bool enter(State& s, Section& t, int me);  // robust mutex; false: held by a live one
+  void undo_one(State& s, Section& t);
   // The undo journal. A word that only sections change is set at once; a word that others compare-exchange is logged, then
   // compare-exchanged, and undone only if it still has the value that the section gave it.
-  void log(State& s, Stream& t, u8 a, u16 old, u16 now) {
+  void log(State& s, Section& t, u8 a, u16 old, u16 now) {
     int named = (a & 0xf8) == A_LIFE ? life_owner(old) : 0;  // undoing must not bring back the name of one reaped meanwhile
     if (named && named != s.p[t.mutex - 1].owner) fail("a journaled word names another participant than the section's holder");
     t.journal[t.entries++] = Undo{a, 0, old, now};
   }
-  void journal(State& s, Stream& t, u8 a, u16 v) { log(s, t, a, half(s, a), v), half(s, a) = v; }
-  void commit(Stream& t) {
+  void journal(State& s, Section& t, u8 a, u16 v) { log(s, t, a, half(s, a), v), half(s, a) = v; }
+  void commit(Section& t) {
     t.entries = 0;
     memset(t.journal, 0, sizeof t.journal);
   }
@@ -192,6 +206,7 @@ class Model {
   }
   bool half_there(u16 items) const { return ((items ^ items >> 1) & pairs_) != 0; }
   bool raises(int k, Bugs quiet) const { return sc.cursors && !k && !has(quiet); }  // the stream's epoch
+  int streams() const { return sc.lanes ? sc.lanes * sc.descriptors : 2; }
   void forget_cursor(State& s, Proc& p, int from) {                                 // without further claims
     int me = &p - s.p;
     if (sc.cursors && me < procs && sc.script[me].find_first_of("cnhikdjwqv", from) == std::string::npos) p.cursor = p.cursor_epoch = 0;
@@ -231,7 +246,24 @@ class Model {
   int reap(State&, Proc&, int me);
   int attach(State&, Proc&);
   int drop(State&, Proc&, int k);
+  int shrink(State&, Proc&, int me, int k);
+  int allocate(State&, Proc&, int me);  // returns to p.ret
+  int give_back(State&, Proc&, int me);
+  int look_up(State&, Proc&, int me, int name, char o);
+  int clear(State&, Proc&, int me, int name, char o);
+  int sweep(State&, Proc&, char o);
+  int free_descriptor(State&, Proc&, int me);
+  int look_again(Proc& p, const char* why);  // the handle is out of date, or a tomb was met
+  // Is the page, pinned and valid, of the generation that the handle names? Its stream need not be compared: a word of a lane only ever
+  // names pages of that lane.
+  bool of_handle(const State& s, const Proc& p, int k) {
+    if (s.page[page_of(p.r)].stream != k) fail("a lane names a page of another");
+    return life_gen(s.desc[k / sc.lanes]) == generation_;
+  }
+  void ended(State& s, u32 w);  // a clear made a record DONE
   bool alone(State& s, char op);
+  void clear_alone(State& s, int name);
+  void none_left(State& s);
   void join(State& s);
   void drain_alone(State& s);
 };
@@ -241,6 +273,8 @@ inline void Model::reset(Proc& p, int pc) {
   memset(&p, 0, sizeof p);
   p.alive = o.alive, p.owner = o.owner, p.pinslot = o.pinslot, p.op = o.op, p.pc = pc;
   p.held = o.held, p.expired = o.expired, p.toff = o.toff, p.tr = o.tr, p.tw = o.tw;
+  p.begun = o.begun, p.before = o.before;
+  memcpy(p.handle, o.handle, sizeof p.handle);
   p.cursor = o.cursor, p.cursor_epoch = o.cursor_epoch, p.until = o.until, p.seen = o.seen, p.top = o.top, p.buffered = o.buffered;
   memcpy(p.buffer, o.buffer, sizeof p.buffer);
 }
@@ -264,12 +298,15 @@ inline bool Model::slot_dead(const State& s, int slot) const {
     if (s.p[i].alive && s.p[i].owner == slot) return false;
   return true;
 }
-inline bool Model::enter(State& s, Stream& t, int me) {
+inline bool Model::enter(State& s, Section& t, int me) {
   if (t.mutex && t.mutex != me + 1 && s.p[t.mutex - 1].alive) return false;
   t.mutex = me + 1;
   return true;
 }
-inline void Model::undo_one(State& s, Stream& t) {
+inline void Model::undo_one(State& s, Section& t) {
+  if (has(kDirectoryDecides) && &t == &s.directory)
+    for (Undo& u : t.journal)
+      if ((u.addr & 0xfc) == A_ENTRY && half(s, u.addr) == u.now) return commit(t);
   Undo u = t.journal[--t.entries];
   t.journal[t.entries] = Undo{};
   if (half(s, u.addr) != u.now) return;
@@ -284,6 +321,8 @@ inline void Model::claimed(State& s, Proc& p, u32 w, int stream) {
   int item = rec(w).item;
   if (item == kNoPayload) return fail("a record without its payload was claimed");
   if (s.acked >> item & 1) fail("an item was claimed again after its ack");
+  if (s.swept >> item & 1) fail("an item was claimed after a clear had ended it");
+  if (sc.lanes) stream = capital_;
   if ((stream_of_[item] ^ (s.moved >> item & 1)) != stream && !s.stream[0].dropped) fail("an item of another stream was claimed");
   for (int i = 0; i <= procs; i++)
     if (&s.p[i] != &p && s.p[i].alive && s.p[i].held && !s.p[i].expired && (int)rec(s.p[i].tw).item == item) fail("two live owners");
@@ -291,6 +330,7 @@ inline void Model::claimed(State& s, Proc& p, u32 w, int stream) {
 inline void Model::identify(State& s, int item, int id, int stream, const char* what) {
   if (s.seq_of[item] && s.seq_of[item] != id) fail(what);
   s.seq_of[item] = id;
+  if (sc.lanes) stream = stream_of_[item];
   for (int j = 0; j < kMaxItems; j++)
     if (j != item && s.seq_of[j] == id && stream_of_[j] == stream) fail("two records have the same id");
 }
@@ -313,7 +353,7 @@ inline bool Model::all_done(const State& s, int page) const {
 inline u16 Model::predecessor(const State& s, int k, u16 r, bool& found) const {
   u16 before = 0;
   found = false;
-  for (u16 x = s.stream[k].first; x; before = x, x = target(s.page[page_of(x)].next))
+  for (u16 x = target(s.stream[k].first); x; before = x, x = target(s.page[page_of(x)].next))
     if (x == r) {
       found = true;
       break;

@@ -19,7 +19,7 @@ using u16 = uint16_t;
 using u32 = uint32_t;
 using u64 = uint64_t;
 
-constexpr int kMaxPages = 6, kMaxSlots = 5, kStreams = 2, kMaxProcs = 7, kMaxOwners = 9, kMaxItems = 16, kMaxRows = 4;
+constexpr int kMaxPages = 6, kMaxSlots = 5, kStreams = 4, kNames = 2, kMaxProcs = 7, kMaxOwners = 9, kMaxItems = 16, kMaxRows = 4;
 
 // ------------------------------------------------------------------------------------------------------------- record
 enum RecordState : u32 { FREE, WRITING, READY, CLAIMED, RETURNING, DONE, SEAL, SPILLING };
@@ -51,8 +51,14 @@ inline int life_owner(u16 l) { return l & 15; }
 inline u16 ref(int page, int gen) { return gen << 8 | (page + 1); }
 constexpr u16 kGap = 0x80, kTomb = 0x7f;  // next = kTomb: the stream ends here for good
 inline int page_of(u16 r) { return (r & 127) - 1; }
-inline u16 target(u16 next) { return next == kTomb ? 0 : next & ~kGap; }  // the page that follows, if any
+// the page that follows, if any: `next` and `first` may be empty, too (an empty `first` carries a descriptor's generation)
+inline u16 target(u16 next) { return (next & 127) == 0 || (next & 127) == kTomb ? 0 : next & ~kGap; }
 inline int gen_of(u16 r) { return r >> 8; }
+// A descriptor of a stream (or of the lanes of a queue): its state word has the layout of a page's life.
+enum DescriptorState : u16 { DFREE, DLIVE, DTOMBED };
+constexpr const char* kDescriptorName[] = {"FREE", "LIVE", "TOMBED"};
+inline u16 handle(int index, int gen) { return gen << 8 | (index + 1); }  // what the directory names, and users keep; 0: absent
+inline int index_of(u16 h) { return (h & 255) - 1; }
 constexpr u16 kHeadOf = 0x00F0;  // `prev` of the page that begins stream k: kHeadOf | k
 
 struct Page {
@@ -71,10 +77,13 @@ struct Undo {
   u8 addr, pad;
   u16 old, now;
 };
-struct Stream {
-  u16 first, tailp, headp;
-  u8 dropped, rewind, bell, sleepers, mutex, entries, refills, epoch;  // epoch: raised by whatever returns a record, for the cursors
+struct Section {  // a robust mutex with its undo journal
+  u8 mutex, entries;
   Undo journal[4];
+};
+struct Stream : Section {
+  u16 first, tailp, headp;
+  u8 dropped, rewind, bell, sleepers, refills, epoch;  // epoch: raised by whatever returns a record, for the cursors
 };
 
 constexpr u8 kAsleep = 1, kRaised = 2, kRing = 4;  // bell
@@ -85,9 +94,10 @@ struct Buffered {
   u32 value;
 };
 struct Proc {
-  u8 alive, owner, op, pc,
+  u16 pc, ret;
+  u8 alive, owner, op,
       pinslot;  // alive: 2 is stopped for ever; owner: participant slot; pinslot: differs from it for further threads; op: index in the script
-  u8 off, cnt, base, epoch, adv, n, seq, tgt, i, ret, armed;
+  u8 off, cnt, base, epoch, adv, n, seq, tgt, i, armed;
   u8 held, expired, toff;  // a claim in hand
   u8 to;                   // a mover: destination stream + 1
   u8 until;                // what a claim or an extension promised
@@ -95,6 +105,10 @@ struct Proc {
   u8 buffered;
   u8 clean, start;  // a claim: its walk met nothing that may become READY; the stream epoch at its start
   u8 cursor_epoch;  // a claimer's private cursor is good while this is the epoch of stream A
+  u8 fresh;                // the page comes from `first` or a hint, not from a page that was checked
+  u8 begun, dgen, last;    // ghost: this operation has begun; a tombed descriptor's generation; the highest id of a cleared stream
+  u16 handle[kNames];      // what this process keeps of the directory
+  u16 before;              // ghost: the items whose push had returned when this clear began
   u16 cursor;
   u16 r, q, tr;         // page worked on, second page, page of the claim
   u16 scan, seen;       // a reader: items of this scan, of all scans
@@ -108,7 +122,12 @@ struct State {
   Row row[kMaxRows];
   u8 pin[kMaxOwners], hold[kMaxOwners];  // page + 1
   u8 part[kMaxOwners], reaplock[kMaxOwners];
-  u8 kills, stops, now;        // now: the clock
+  Section directory, allocator;
+  u16 entry[kNames], desc[kStreams];     // directory: name -> handle; descriptors: generation and state
+  u16 floor[kNames]; u8 base[kStreams];  // ids of a descriptor begin above base; those of the name's next one above floor
+  u16 bits, size[kMaxPages];             // the allocator's bitmap and the sizes of its pages (one unit each)
+  u8 kills, stops, now, open;  // now: the clock; open: ghost, clears that have begun and not returned
+  u16 swept, safe, cleared;    // ghosts: items that a clear ended, that none may end, that none may deliver
   u16 returned, acked, moved;  // ghosts: sets of items
   u8 seq_of[kMaxItems], deaths[kMaxItems];
   Proc p[kMaxProcs + 1];  // the last one in use is the lone survivor of the solo checks
@@ -116,5 +135,5 @@ struct State {
 
 // Addresses of words that buffered stores or the undo journal name.
 // clang-format off
-enum : u8 { A_PIN = 0x00, A_HOLD = 0x10, A_TAIL = 0x20, A_HEAD = 0x28, A_REWIND = 0x30, A_TAILP = 0x34, A_HEADP = 0x38, A_FIRST = 0x3c, A_NEXT = 0x40, A_LIFE = 0x48, A_WORD = 0x80, A_SOURCE = 0xc0 };
+enum : u8 { A_PIN = 0x00, A_HOLD = 0x10, A_TAIL = 0x20, A_HEAD = 0x28, A_REWIND = 0x30, A_TAILP = 0x34, A_HEADP = 0x38, A_FIRST = 0x3c, A_NEXT = 0x40, A_LIFE = 0x48, A_ENTRY = 0x50, A_DESC = 0x54, A_BITS = 0x58, A_FLOOR = 0x5c, A_SIZE = 0x60, A_WORD = 0x80, A_SOURCE = 0xc0 };
 // clang-format on

@@ -12,10 +12,13 @@ inline int Model::push(State& s, Proc& p, int me, int k, int n) {
     case MV_TAIL:
       p.n = n;
       p.r = load(s, p, A_TAILP + k);
+      p.fresh = sc.lanes != 0;
       return go(p, p.r ? PU_PIN : PU_FIRST, "push(%c%s): tail page is %d", 'A' + k, n > 1 ? ", batch" : "", page_of(p.r));
     case PU_FIRST:
-      p.r = t.first;
+      p.r = target(t.first);
       p.off = p.cnt = 0;
+      p.fresh = sc.lanes != 0;
+      if (sc.lanes && !p.r && (t.first == kTomb || (gen_of(t.first) != generation_ && !has(kFirstNoGen)))) return look_again(p, t.first == kTomb ? "push: a tomb" : "push: of another generation");
       return go(p, p.r ? PU_PIN : LK_ALLOC, "push: first page is %d", page_of(p.r));
     case PU_PIN:
       NEEDS_ROOM;
@@ -24,8 +27,12 @@ inline int Model::push(State& s, Proc& p, int me, int k, int n) {
     case PU_VALID: {
       bool ok = valid(s, p.r);
       if (ok && has(kRefNoGen)) p.r = ref(page_of(p.r), life_gen(s.page[page_of(p.r)].life));
-      return go(p, ok ? PU_HINT : PU_FIRST, "push: page %d is in %s", page_of(p.r), ok ? "the same life" : "another life");
+      return go(p, !ok ? PU_FIRST : p.fresh && !has(kGenUnchecked) ? PU_DESCRIPTOR : PU_HINT, "push: page %d is in %s", page_of(p.r), ok ? "the same life" : "another life");
     }
+    case PU_DESCRIPTOR:
+      p.fresh = 0;
+      if (!of_handle(s, p, k)) return look_again(p, "push: not of this handle");
+      return go(p, PU_HINT, "push: the generation is the handle's");
     case PU_HINT: {
       u32 h = load(s, p, A_TAIL + page_of(p.r));
       p.off = h & 15, p.cnt = h >> 4, p.seq = s.page[page_of(p.r)].first_seq;
@@ -63,6 +70,7 @@ inline int Model::push(State& s, Proc& p, int me, int k, int n) {
       return go(p, PU_WORD, "push: seal page %d[%d] after %d ids", page_of(p.r), p.off, p.cnt);
     case PU_NEXT: {
       u16 next = s.page[page_of(p.r)].next;
+      if (next == kTomb && sc.lanes) return look_again(p, "push: a tomb");
       if (next == kTomb && p.to) return go(p, PU_FULL, "move: the stream is gone");
       if (next == kTomb) {
         u8 op_n = p.n;
@@ -72,7 +80,7 @@ inline int Model::push(State& s, Proc& p, int me, int k, int n) {
         return RAN;
       }
       if (!next) return go(p, has(kLinkUndo) ? LU_ENTER : LK_ALLOC, "push: page %d has no next", page_of(p.r));
-      p.r = target(next), p.cnt = p.off = 0;
+      p.r = target(next), p.cnt = p.off = p.fresh = 0;
       return go(p, PU_PIN, "push: next page is %d", page_of(next));
     }
     case PU_INNER:
@@ -117,6 +125,10 @@ inline int Model::push(State& s, Proc& p, int me, int k, int n) {
     // Link: one compare-exchange on next publishes the page. BUILDING names the builder, prev says where the page is meant to go.
     case LK_ALLOC:
       NEEDS_EMPTY;
+      if (sc.allocator) {
+        p.ret = LK_INIT;
+        return allocate(s, p, me);
+      }
       for (int q = 0; q < sc.pages; q++) {
         u16& l = s.page[q].life;
         if (life_state(l) != PFREE) continue;
@@ -127,14 +139,25 @@ inline int Model::push(State& s, Proc& p, int me, int k, int n) {
       return go(p, PU_FULL, "link: no page");
     case LK_INIT: {
       Page& g = s.page[page_of(p.q)];
-      g.stream = k, g.prev = p.r ? p.r : kHeadOf | k, g.first_seq = p.r ? s.page[page_of(p.r)].first_seq + p.cnt : 1;
+      g.stream = k, g.prev = p.r ? p.r : kHeadOf | k, g.first_seq = p.r ? s.page[page_of(p.r)].first_seq + p.cnt : sc.lanes ? s.base[k / sc.lanes] + 1 : 1;
       if (has(kLinkedBeforeNext)) g.life = life(gen_of(p.q), LINKED, 0);
       return go(p, LK_NEXT, "link: page %d begins at id %d", page_of(p.q), g.first_seq);
     }
     case LK_NEXT: {
       NEEDS_EMPTY;
       u16& next = p.r ? s.page[page_of(p.r)].next : t.first;
-      if (next) return go(p, LK_GIVE_BACK, "link: lost");
+      bool empty = next == 0 || (!p.r && sc.lanes && (gen_of(next) == generation_ || has(kFirstNoGen)) && !(next & 127));
+      if (has(kShrinkStored) && n == 0) {  // load, then store
+        if (p.ret) empty = true;
+        else if (empty) p.ret = 1;
+        if (p.ret == 1) {
+          p.ret = 2;
+          say("link: next is 0");
+          return RAN;
+        }
+        p.ret = 0;
+      }
+      if (!empty) return go(p, LK_GIVE_BACK, "link: lost");
       if (p.r) landed(s, page_of(p.r), gen_of(p.r), "next was set on a page in another life");
       next = p.q;
       return go(p, LK_LINKED, "link: page %d follows page %d", page_of(p.q), page_of(p.r));
@@ -150,9 +173,10 @@ inline int Model::push(State& s, Proc& p, int me, int k, int n) {
       store(p, A_TAILP + k, p.q);
       p.r = p.q;
       p.q = 0;
-      p.off = p.cnt = 0;
+      p.off = p.cnt = p.fresh = 0;
       return go(p, PU_PIN, "link: store tail page %d", page_of(p.r));
     case LK_GIVE_BACK: {
+      if (sc.allocator) return give_back(s, p, me);
       Page clean{};
       clean.life = life(gen_of(p.q), PFREE, 0);
       s.page[page_of(p.q)] = clean, p.q = 0;
@@ -201,7 +225,7 @@ inline int Model::wake(State& s, Proc& p, int k) {
       (p.ret == PU_UNPIN && p.n == 1) || p.ret == NK_UNPIN || p.ret == EX_UNPIN || has(kWakeOneClears) || (p.ret == OW_UNPIN && has(kOwnWakeOne));
   bool all = !one || has(kWakeAll) || has(kWakeAllSticky);
   switch (p.pc) {
-    case WK_LOAD: p.armed = t.bell; return go(p, t.bell & kAsleep ? (u8)WK_RING : p.ret, "wake: waiters flag is %d", t.bell & kAsleep);
+    case WK_LOAD: p.armed = t.bell; return go(p, t.bell & kAsleep ? (u16)WK_RING : p.ret, "wake: waiters flag is %d", t.bell & kAsleep);
     case WK_RING:
       NEEDS_EMPTY;
       if (t.bell != p.armed) return go(p, WK_LOAD, "wake: the bell moved");
