@@ -1,0 +1,48 @@
+#include "arguments.h"
+
+namespace headpond::command {
+
+void add_pond_commands(Parser& parser) {
+  {
+    const auto [command, request] =
+        parser.add("create", create, "Make the pond, if it is not there, with limits of your own",
+                   "headpond --pond ingest create --limit 64MiB --max-attempts 5");
+    CreateRequest* r = request;
+    add_size(
+        command, "--limit", [r](std::uint64_t v) { r->limit_bytes = v; },
+        "memory for items: 1MiB to 64GiB (256MiB)");
+    add_count(
+        command, "--max-participants", [r](std::uint64_t v) { r->max_participants = v; },
+        "processes at once: 1 to 4095 (4095)");
+    add_size(
+        command, "--min-page", [r](std::uint64_t v) { r->min_page_bytes = v; },
+        "smallest page: 1KiB to 64KiB (1KiB)");
+    add_size(
+        command, "--max-page", [r](std::uint64_t v) { r->max_page_bytes = v; },
+        "largest page: 1KiB to 64KiB (64KiB)");
+    add_limits(command, r->limits);
+  }
+  parser.add("ls", ls, "List queues and logs, of all scopes or of --scope", "headpond ls");
+  parser.add("stat", stat, "Show the pond's figures", "headpond --json stat | jq .page_bytes");
+  {
+    const auto [command, request] = parser.add(
+        "top", top, "Watch rates, depths, workers and memory; q ends it", "headpond top --interval 0.5");
+    add_seconds(
+        command, "-i,--interval", [r = request](milliseconds v) { r->interval = v; },
+        "between two looks (1)");
+    add_most(command, "-n,--count", request->count, "end after this many, or all (all)");
+  }
+  parser.add("verify", verify, "Check every invariant of the pond; exit code 3 if one is broken",
+             "headpond verify");
+  parser.add("reap", reap, "Clean up after dead workers now, and print how many there were", "headpond reap");
+  {
+    const auto [command, request] =
+        parser.add("rm", rm, "Remove the pond with all it holds", "headpond --pond ingest rm");
+    command->add_flag("--keep-state", request->keep_state, "keep what its state folder holds");
+  }
+  parser.add("doctor", doctor,
+             "Check what this host offers, and say what to change; exit code 3 if something is wrong",
+             "headpond doctor");
+}
+
+}  // namespace headpond::command

@@ -1,0 +1,89 @@
+// The commands about a pond as a whole.
+#include <fmt/format.h>
+
+#include "commands.h"
+#include "headpond/headpond.h"
+#include "session.h"
+#include "stream_io.h"
+#include "text.h"
+
+namespace headpond::command {
+
+namespace {
+
+std::optional<std::uint32_t> narrow(const std::optional<std::uint64_t>& value) {
+  // What does not fit is out of range for the library, too.
+  if (!value) return {};
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(*value, UINT32_MAX));
+}
+
+}  // namespace
+
+int create(const Settings& settings, const CreateRequest& request) {
+  Options options = process_options(settings);
+  options.limit_bytes = request.limit_bytes;
+  options.max_participants = narrow(request.max_participants);
+  options.min_page_bytes = narrow(request.min_page_bytes);
+  options.max_page_bytes = narrow(request.max_page_bytes);
+  request.limits.apply(options.queue);
+  const bool existed = Pond::open_existing(settings.pond).ok();
+  const Pond pond = need(Pond::open(settings.pond, options));
+  const Stats stats = need(pond.stats());
+  if (existed && request.limits.any())
+    say(fmt::format("pond {} exists: its defaults for queues stay as they are (configure changes a queue)",
+                    settings.pond));
+  Output output;
+  if (settings.json) {
+    output.add(json_line({{"pond", settings.pond},
+                          {"created", !existed},
+                          {"limit_bytes", stats.limit_bytes},
+                          {"max_participants", stats.max_participants}}));
+  } else if (settings.verbose) {
+    output.add(fmt::format("{} {}, {}\n", existed ? "exists:" : "created", settings.pond,
+                           show_bytes(stats.limit_bytes)));
+  }
+  output.flush();
+  return kDone;
+}
+
+int verify(const Settings& settings, const NoRequest&) {
+  const Pond pond = open_pond(settings, Missing::fail);
+  const Findings findings = need(pond.verify());
+  Output output;
+  if (settings.json) {
+    output.add(json_line({{"clean", findings.clean()},
+                          {"problems", findings.problems},
+                          {"pages", findings.pages},
+                          {"streams", findings.streams},
+                          {"records", findings.records}}));
+  } else {
+    for (const std::string& problem : findings.problems) output.add(problem + "\n");
+    output.add(
+        fmt::format("{} pages, {} streams, {} records: {}\n", show_count(findings.pages),
+                    show_count(findings.streams), show_count(findings.records),
+                    findings.clean() ? "all well" : fmt::format("{} problems", findings.problems.size())));
+  }
+  output.flush();
+  return findings.clean() ? kDone : kError;
+}
+
+int reap(const Settings& settings, const NoRequest&) {
+  const Pond pond = open_pond(settings, Missing::fail);
+  const std::uint32_t count = need(pond.reap());
+  Output output;
+  output.add(settings.json ? json_line({{"reaped", count}}) : fmt::format("{}\n", count));
+  output.flush();
+  return kDone;
+}
+
+int rm(const Settings& settings, const RemoveRequest& request) {
+  need(Pond::remove(settings.pond, {.keep_state = request.keep_state, .state_home = {}}));
+  if (settings.json) {
+    Output output;
+    output.add(json_line({{"removed", settings.pond}}));
+    output.flush();
+  }
+  return kDone;
+}
+
+}  // namespace headpond::command
