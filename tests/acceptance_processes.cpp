@@ -20,7 +20,8 @@ using namespace support;
 using Strings = std::vector<std::string>;
 
 void expect_all_end_well(std::vector<Process>& processes) {
-  for (std::size_t i = 0; i < processes.size(); ++i) EXPECT_EQ(processes[i].wait(stretched(60s)), 0) << "process " << i;
+  for (std::size_t i = 0; i < processes.size(); ++i)
+    EXPECT_EQ(processes[i].wait(stretched(60s)), 0) << "process " << i;
 }
 
 // Table buffering: workers process batches, one combines, one finalizes.
@@ -98,8 +99,12 @@ TEST(Acceptance, AReaderThatRacesLargeAppendsSeesNoTornValueAndSkipsNone) {
         }
         EXPECT_OK(scan.status());
       };
-      const auto after = [&] { return incremental.empty() ? std::int64_t{reader == 0 ? 0 : -1} : static_cast<std::int64_t>(incremental.back()); };
-      while (done->count() < kWriters) read(log.scan({.after = after(), .limit = reader == 0 ? UINT64_MAX : 1}));
+      const auto after = [&] {
+        return incremental.empty() ? std::int64_t{reader == 0 ? 0 : -1}
+                                   : static_cast<std::int64_t>(incremental.back());
+      };
+      while (done->count() < kWriters)
+        read(log.scan({.after = after(), .limit = reader == 0 ? UINT64_MAX : 1}));
       read(log.scan({.after = after()}));
       std::vector<std::uint64_t> whole;
       for (const Record& record : log.scan()) whole.push_back(record.seq);
@@ -251,7 +256,8 @@ TEST(Acceptance, AWorkerKilledBetweenProcessAndFinalizeLosesNoAppendThatReturned
     Log log = test.open().scope("scope").log("finalize", "execution");
     std::int64_t after = 0;
     std::uint64_t count = 0;
-    for (Scan scan = log.scan({.after = after, .limit = 1}); scan.next(); scan = log.scan({.after = after, .limit = 1})) {
+    for (Scan scan = log.scan({.after = after, .limit = 1}); scan.next();
+         scan = log.scan({.after = after, .limit = 1})) {
       after = static_cast<std::int64_t>(scan.record().seq);
       ++count;
     }
@@ -291,7 +297,8 @@ TEST(Acceptance, AKilledWorkersItemIsBackAtOnceWithItsAttemptsRaised) {
   }
   EXPECT_LT(since(start), stretched(500ms));
   ASSERT_EQ(claims.size(), 2u);
-  const auto job = std::find_if(claims.begin(), claims.end(), [&](const Claim& claim) { return claim.id() == id; });
+  const auto job =
+      std::find_if(claims.begin(), claims.end(), [&](const Claim& claim) { return claim.id() == id; });
   ASSERT_NE(job, claims.end());
   EXPECT_EQ(job->attempts(), 6u);
   EXPECT_EQ(job->crashes(), 5u);
@@ -344,7 +351,10 @@ TEST(Acceptance, AnItemHasNeverTwoLiveOwners) {
     victim.kill();
     victim = worker();
   }
-  EXPECT_TRUE(eventually([&] { return std::all_of(owners->acked.begin(), owners->acked.end(), [](auto& acked) { return acked.load() == 1; }); }));
+  EXPECT_TRUE(eventually([&] {
+    return std::all_of(owners->acked.begin(), owners->acked.end(),
+                       [](auto& acked) { return acked.load() == 1; });
+  }));
   for (Process& process : workers) process.kill();
   EXPECT_EQ(owners->doubles.load(), 0u);
   EXPECT_TRUE(clean(test));
@@ -488,7 +498,8 @@ TEST(Acceptance, ADamagedSegmentIsAClearErrorForEveryProcess) {
     Process opener([&] {
       const auto result = Pond::open(test.name());
       EXPECT_ANSWER(corruption, result);
-      EXPECT_NE(result.status().text().find(test.segment_path()), std::string::npos) << result.status().text();
+      EXPECT_NE(result.status().text().find(test.segment_path()), std::string::npos)
+          << result.status().text();
     });
     EXPECT_EQ(opener.wait(), 0);
   }
@@ -533,7 +544,8 @@ TEST(Acceptance, OpeningAndRemovingMayRace) {
         const Result<ItemId> id = pond->scope().queue().push("x");
         EXPECT_TRUE(id.code() == Code::ok || id.code() == Code::removed) << describe(id.status());
         const Result<std::string> item = pond->scope().queue().pop();
-        EXPECT_TRUE(item.code() == Code::ok || item.code() == Code::empty || item.code() == Code::removed) << describe(item.status());
+        EXPECT_TRUE(item.code() == Code::ok || item.code() == Code::empty || item.code() == Code::removed)
+            << describe(item.status());
       }
     });
   }

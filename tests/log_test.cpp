@@ -143,9 +143,13 @@ TEST_F(LogTest, HandlesOfTheSameNamesAreTheSameLog) {
 TEST_F(LogTest, NamespaceAndKeyAreApart) {
   const std::string zero("\0", 1);
   const std::vector<std::pair<std::string, std::string>> names = {
-      {"", ""},      {"a", ""},     {"", "a"},        {"a", "bc"},          {"ab", "c"},
-      {"abc", ""},   {"", "abc"},   {"a" + zero, ""}, {"a", zero},          {zero, "a"},
-      {"ns", "key"}, {"key", "ns"}, {"n", "skey"},    {std::string(1024, 'k'), std::string(1024, 'k')}};
+      {"", ""},      {"a", ""},
+      {"", "a"},     {"a", "bc"},
+      {"ab", "c"},   {"abc", ""},
+      {"", "abc"},   {"a" + zero, ""},
+      {"a", zero},   {zero, "a"},
+      {"ns", "key"}, {"key", "ns"},
+      {"n", "skey"}, {std::string(1024, 'k'), std::string(1024, 'k')}};
   for (const auto& [ns, key] : names) must(pond_.scope("scope").log(ns, key).append(ns + "|" + key));
   for (const auto& [ns, key] : names) {
     EXPECT_EQ(read_all(pond_.scope("scope").log(ns, key)), (Records{{1, ns + "|" + key}}));
@@ -174,7 +178,8 @@ TEST_F(LogTest, ALogWithATooLongNameAnswersSo) {
 // ------------------------------------------------------------------------------------------------- sizes and batches
 
 TEST_F(LogTest, RecordsOfEverySizeComeBackAsTheyWere) {
-  std::vector<std::size_t> sizes = {8, 9, 1000, 1023, 1024, 16'383, 16'384, 16'385, 65'536, 70'000, 1 << 20, 9 << 20};
+  std::vector<std::size_t> sizes = {8,      9,      1000,   1023,   1024,    16'383,
+                                    16'384, 16'385, 65'536, 70'000, 1 << 20, 9 << 20};
   for (std::size_t size : sizes) must(log_.append(patterned(size, size)));
   must(log_.append(""));
   std::size_t i = 0;
@@ -182,7 +187,8 @@ TEST_F(LogTest, RecordsOfEverySizeComeBackAsTheyWere) {
     EXPECT_EQ(number_of(record.payload), sizes[i++]);
   }
   EXPECT_EQ(i, sizes.size());
-  EXPECT_EQ(read_all(log_, {.after = static_cast<std::int64_t>(sizes.size())}), (Records{{sizes.size() + 1, ""}}));
+  EXPECT_EQ(read_all(log_, {.after = static_cast<std::int64_t>(sizes.size())}),
+            (Records{{sizes.size() + 1, ""}}));
 }
 
 TEST_F(LogTest, ARecordMayHave64MiB) {

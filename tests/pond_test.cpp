@@ -64,14 +64,16 @@ TEST(Opening, WhatIsInAPondStaysWhenNobodyIsAttached) {
 
 TEST(Opening, NamesHave1To128HarmlessCharacters) {
   TestHome home;
-  for (const std::string& name : {std::string(), std::string(".hidden"), std::string("a/b"), std::string(".."), std::string("a b"), std::string("a\0b", 3),
-                                  std::string("\xc3\xa4"), std::string(129, 'a'), std::string("a\n")}) {
+  for (const std::string& name :
+       {std::string(), std::string(".hidden"), std::string("a/b"), std::string(".."), std::string("a b"),
+        std::string("a\0b", 3), std::string("\xc3\xa4"), std::string(129, 'a'), std::string("a\n")}) {
     EXPECT_ANSWER(invalid, Pond::open(name)) << name;
     EXPECT_ANSWER(invalid, Pond::open_existing(name)) << name;
     EXPECT_ANSWER(invalid, Pond::remove(name)) << name;
   }
   const std::string longest = "longest-" + std::to_string(::getpid()) + "-" + std::string(100, 'n');
-  for (const std::string& name : {(longest + std::string(28, '_')).substr(0, 128), "A.b_c-" + std::to_string(::getpid())}) {
+  for (const std::string& name :
+       {(longest + std::string(28, '_')).substr(0, 128), "A.b_c-" + std::to_string(::getpid())}) {
     EXPECT_OK(Pond::open(name)) << name;
     EXPECT_OK(Pond::remove(name)) << name;
   }
@@ -97,15 +99,20 @@ TEST(Opening, OptionsOutOfRangeAreInvalid) {
       {.spin = 11ms},
       {.full_timeout = -1ms},
   };
-  for (std::size_t i = 0; i < bad.size(); ++i) EXPECT_ANSWER(invalid, Pond::open(test.name(), bad[i])) << "options " << i;
+  for (std::size_t i = 0; i < bad.size(); ++i)
+    EXPECT_ANSWER(invalid, Pond::open(test.name(), bad[i])) << "options " << i;
   EXPECT_FALSE(test.exists());
 }
 
 TEST(Opening, WhatTheCreatorFixedCannotBeAskedForDifferently) {
   TestPond test;
-  const Options fixed = {.limit_bytes = 8 << 20, .max_participants = 100, .min_page_bytes = 2048, .max_page_bytes = 16'384};
+  const Options fixed = {
+      .limit_bytes = 8 << 20, .max_participants = 100, .min_page_bytes = 2048, .max_page_bytes = 16'384};
   Pond pond = must(Pond::open(test.name(), fixed));
-  const std::vector<Options> different = {{.limit_bytes = 9 << 20}, {.max_participants = 99}, {.min_page_bytes = 1024}, {.max_page_bytes = 32'768}};
+  const std::vector<Options> different = {{.limit_bytes = 9 << 20},
+                                          {.max_participants = 99},
+                                          {.min_page_bytes = 1024},
+                                          {.max_page_bytes = 32'768}};
   for (const Options& options : different) {
     const auto result = Pond::open(test.name(), options);
     EXPECT_ANSWER(exists, result);
@@ -139,12 +146,14 @@ TEST(Opening, DefaultsAreAsDocumented) {
 }
 
 TEST(Opening, EveryPageGeometryWorks) {
-  for (const auto& [smallest, largest] : std::vector<std::pair<std::uint32_t, std::uint32_t>>{{1024, 1024}, {1024, 65'536}, {65'536, 65'536}, {4096, 8192}}) {
+  for (const auto& [smallest, largest] : std::vector<std::pair<std::uint32_t, std::uint32_t>>{
+           {1024, 1024}, {1024, 65'536}, {65'536, 65'536}, {4096, 8192}}) {
     TestPond test({.limit_bytes = 16 << 20, .min_page_bytes = smallest, .max_page_bytes = largest});
     Pond pond = test.open();
     Queue queue = pond.scope("s").queue("q");
     for (std::uint64_t i = 0; i < 3000; ++i) must(queue.push(patterned(i, 8 + i % 700)));
-    for (std::uint64_t i = 0; i < 3000; ++i) ASSERT_EQ(number_of(must(queue.pop())), i) << smallest << " to " << largest;
+    for (std::uint64_t i = 0; i < 3000; ++i)
+      ASSERT_EQ(number_of(must(queue.pop())), i) << smallest << " to " << largest;
     EXPECT_TRUE(clean(pond));
   }
 }
@@ -282,7 +291,9 @@ TEST(Resources, OpeningAndClosingLeaksNothing) {
 TEST(Resources, AMaintenanceThreadEndsWithItsPond) {
   TestPond test;
   test.open();
-  const auto threads = [] { return std::distance(fs::directory_iterator("/proc/self/task"), fs::directory_iterator()); };
+  const auto threads = [] {
+    return std::distance(fs::directory_iterator("/proc/self/task"), fs::directory_iterator());
+  };
   const auto before = threads();
   const std::size_t descriptors = open_descriptors();
   for (int i = 0; i < 5; ++i) {
@@ -525,7 +536,14 @@ TEST(Figures, StatsListEveryStream) {
 TEST(Figures, JsonParsesWhateverTheNamesAre) {
   TestPond test;
   Pond pond = test.open();
-  const Strings names = {"plain", "", "\"quoted\"\\", "new\nline\t", std::string("zero\0zero", 9), "\xff\xfe not utf-8", "gr\xc3\xbc\xc3\x9f", std::string(2000, 'n')};
+  const Strings names = {"plain",
+                         "",
+                         "\"quoted\"\\",
+                         "new\nline\t",
+                         std::string("zero\0zero", 9),
+                         "\xff\xfe not utf-8",
+                         "gr\xc3\xbc\xc3\x9f",
+                         std::string(2000, 'n')};
   for (const std::string& name : names) {
     must(pond.scope(name).queue(name).push("x"));
     must(pond.scope(name).log(name, name).append("x"));
@@ -709,7 +727,8 @@ class BadSegment : public ::testing::Test {
   void write(std::size_t offset, const std::string& bytes) {
     const int file = ::open(path().c_str(), O_WRONLY | O_CLOEXEC);
     ASSERT_GE(file, 0);
-    EXPECT_EQ(::pwrite(file, bytes.data(), bytes.size(), static_cast<off_t>(offset)), static_cast<ssize_t>(bytes.size()));
+    EXPECT_EQ(::pwrite(file, bytes.data(), bytes.size(), static_cast<off_t>(offset)),
+              static_cast<ssize_t>(bytes.size()));
     ::close(file);
   }
   template <class T>
@@ -733,7 +752,8 @@ class BadSegment : public ::testing::Test {
 
 TEST_F(BadSegment, ATruncatedOneIsCorruption) {
   const auto size = fs::file_size(path());
-  for (const std::uintmax_t kept : {size - 1, size / 2, std::uintmax_t{4096}, std::uintmax_t{100}, std::uintmax_t{0}}) {
+  for (const std::uintmax_t kept :
+       {size - 1, size / 2, std::uintmax_t{4096}, std::uintmax_t{100}, std::uintmax_t{0}}) {
     fs::resize_file(path(), kept);
     expect_open(Code::corruption);
   }
@@ -906,7 +926,8 @@ TEST_F(BadSegment, DamagedWordsAreAnErrorAndNoCrash) {
     std::error_code ignored;
     fs::remove_all(test_.folder(), ignored);
     Pond pond = test_.open();
-    for (int i = 0; i < 60; ++i) must(pond.scope("s").queue("q").push(patterned(i, 100), {.priority = i % 3}));
+    for (int i = 0; i < 60; ++i)
+      must(pond.scope("s").queue("q").push(patterned(i, 100), {.priority = i % 3}));
     for (int i = 0; i < 3; ++i) must(must(pond.scope("s").queue("q").claim()).bury("x"));
     for (int i = 0; i < 60; ++i) must(pond.scope("s").log("l").append(patterned(i, 100)));
   }
@@ -917,7 +938,8 @@ class BadFolder : public ::testing::Test {
   void expect_refused() {
     const auto result = Pond::open(test_.name());
     EXPECT_ANSWER(permission, result);
-    EXPECT_NE(result.status().text().find(test_.folder().string()), std::string::npos) << result.status().text();
+    EXPECT_NE(result.status().text().find(test_.folder().string()), std::string::npos)
+        << result.status().text();
     EXPECT_FALSE(test_.exists()) << "nothing is created then";
   }
   TestPond test_;

@@ -79,7 +79,8 @@ TEST_F(Protocol, PushersAndPoppersPassEachItemOnceInTheOrderOfItsPusher) {
   Team team;
   team.add(kPushers, [&](int p) {
     Queue queue = handle(p);
-    for (std::uint64_t i = 0; i < kEach; ++i) must(queue.push(patterned(static_cast<std::uint64_t>(p) * kEach + i, 8 + i % 90)));
+    for (std::uint64_t i = 0; i < kEach; ++i)
+      must(queue.push(patterned(static_cast<std::uint64_t>(p) * kEach + i, 8 + i % 90)));
   });
   team.add(4, [&](int p) {
     Queue queue = handle(p);
@@ -107,7 +108,8 @@ TEST_F(Protocol, ClaimsThatAreAckedNackedAndDroppedEndInOneAckEach) {
   team.add(kPushers, [&](int p) {
     Queue queue = handle(p);
     for (std::uint64_t i = 0; i < kEach; ++i) {
-      must(queue.push(patterned(static_cast<std::uint64_t>(p) * kEach + i, 8 + i % 90), {.priority = static_cast<int>(i % 3)}));
+      must(queue.push(patterned(static_cast<std::uint64_t>(p) * kEach + i, 8 + i % 90),
+                      {.priority = static_cast<int>(i % 3)}));
     }
   });
   team.add(4, [&](int w) {
@@ -169,7 +171,8 @@ TEST_F(Protocol, BuriedAndRedrivenItemsAreAckedOnce) {
   std::atomic<std::uint64_t> acks{0};
   Team team;
   team.add([&] {
-    for (std::uint64_t i = 0; i < kCount; ++i) must(queue_.push(patterned(i, 8 + i % 200), {.priority = static_cast<int>(i % 2)}));
+    for (std::uint64_t i = 0; i < kCount; ++i)
+      must(queue_.push(patterned(i, 8 + i % 200), {.priority = static_cast<int>(i % 2)}));
   });
   team.add(3, [&](int w) {
     Queue queue = handle(w);
@@ -205,7 +208,8 @@ TEST_F(Protocol, ItemsThatAreRetriedLaterAreAckedOnce) {
   std::atomic<std::uint64_t> acks{0};
   Team team;
   team.add([&] {
-    for (std::uint64_t i = 0; i < kCount; ++i) must(queue_.push(patterned(i, 40), {.delay = milliseconds(i % 3 * 4)}));
+    for (std::uint64_t i = 0; i < kCount; ++i)
+      must(queue_.push(patterned(i, 40), {.delay = milliseconds(i % 3 * 4)}));
   });
   team.add(4, [&](int w) {
     Queue queue = handle(w);
@@ -261,7 +265,8 @@ TEST_F(Protocol, ACancelledItemIsNeverDelivered) {
   std::atomic<std::uint64_t> gone{0};
   Team team;
   team.add(2, [&](int p) {
-    for (std::uint64_t i = static_cast<std::uint64_t>(p); i < kItems; i += 2) ids[i] = must(queue_.push(patterned(i, 20))).value;
+    for (std::uint64_t i = static_cast<std::uint64_t>(p); i < kItems; i += 2)
+      ids[i] = must(queue_.push(patterned(i, 20))).value;
   });
   team.add([&] {
     Random random(1);
@@ -298,7 +303,8 @@ TEST_F(Protocol, WhatIsClearedIsCountedAndEverythingElseIsAcked) {
   Team team;
   team.add(kPushers, [&](int p) {
     Queue queue = handle(p);
-    for (std::uint64_t i = 0; i < kEach; ++i) must(queue.push(patterned(i, 8 + i % 60), {.priority = static_cast<int>(i % 2)}));
+    for (std::uint64_t i = 0; i < kEach; ++i)
+      must(queue.push(patterned(i, 8 + i % 60), {.priority = static_cast<int>(i % 2)}));
     --pushing;
   });
   team.add([&] {
@@ -354,7 +360,8 @@ TEST_F(Protocol, BatchesStayTogether) {
     Queue queue = handle(p);
     for (std::uint64_t b = 0; b < kBatches; ++b) {
       std::vector<std::string> texts;
-      for (std::uint64_t i = 0; i < kSize; ++i) texts.push_back(patterned((static_cast<std::uint64_t>(p) * kBatches + b) * kSize + i, 8 + b * 20));
+      for (std::uint64_t i = 0; i < kSize; ++i)
+        texts.push_back(patterned((static_cast<std::uint64_t>(p) * kBatches + b) * kSize + i, 8 + b * 20));
       must(queue.push_many(std::vector<Bytes>(texts.begin(), texts.end())));
     }
   });
@@ -384,7 +391,9 @@ TEST_F(Protocol, ReservationsAreCommittedOrAbandonedBesideEverythingElse) {
     Random random(static_cast<std::uint64_t>(p));
     for (std::uint64_t i = 0; i < kEach; ++i) {
       const std::string item = patterned(static_cast<std::uint64_t>(p) * kEach + i, 8 + random.below(100));
-      if (random.one_in(3)) { Reservation dropped = must(queue.reserve(random.below(300))); }
+      if (random.one_in(3)) {
+        Reservation dropped = must(queue.reserve(random.below(300)));
+      }
       Reservation reservation = must(queue.reserve(item.size()));
       std::memcpy(reservation.data().data(), item.data(), item.size());
       reservation.commit();
@@ -410,7 +419,8 @@ TEST_F(Protocol, ClaimsArePassedToAnotherThreadThatSettlesThem) {
   std::vector<Claim> passed;
   Team team;
   team.add(2, [&](int p) {
-    for (std::uint64_t i = static_cast<std::uint64_t>(p); i < kItems; i += 2) must(queue_.push(patterned(i, 100)));
+    for (std::uint64_t i = static_cast<std::uint64_t>(p); i < kItems; i += 2)
+      must(queue_.push(patterned(i, 100)));
   });
   team.add(2, [&](int w) {
     Queue queue = handle(w);
@@ -476,7 +486,8 @@ TEST_F(Protocol, PauseAndResumeLoseNothing) {
   std::atomic<std::uint64_t> popped{0};
   Team team;
   team.add(2, [&](int p) {
-    for (std::uint64_t i = static_cast<std::uint64_t>(p); i < kItems; i += 2) must(queue_.push(patterned(i, 20)));
+    for (std::uint64_t i = static_cast<std::uint64_t>(p); i < kItems; i += 2)
+      must(queue_.push(patterned(i, 20)));
   });
   team.add(2, [&](int w) {
     Queue queue = handle(w);
@@ -508,7 +519,9 @@ TEST_F(Protocol, LookersSeeWholeItemsAndVerifyFindsNothing) {
     for (std::uint64_t i = 0; i < 1500; ++i) {
       must(queue.push(patterned(i, 8 + random.below(500)), {.priority = static_cast<int>(random.below(3))}));
       if (Result<Claim> claim = queue.claim()) {
-        const Status settled = random.one_in(5) ? claim->bury("x") : random.one_in(4) ? claim->nack() : claim->ack();
+        const Status settled = random.one_in(5)   ? claim->bury("x")
+                               : random.one_in(4) ? claim->nack()
+                                                  : claim->ack();
         must(settled);
       }
       if (i % 200 == 0) must(queue.redrive());
@@ -641,8 +654,10 @@ TEST_F(Protocol, LimitsHoldAboutWithSeveralPushers) {
     Queue queue = handle(p);
     for (int i = 0; i < 300; ++i) {
       const Result<ItemId> id = queue.push("x", {.full_timeout = stretched(2000ms)});
-      if (id) ++pushed;
-      else ++refused;
+      if (id)
+        ++pushed;
+      else
+        ++refused;
     }
   });
   team.add([&] {
@@ -686,7 +701,8 @@ TEST(TinyPond, ThreadsInAFullPondLoseNothing) {
   std::atomic<std::uint64_t> popped{0};
   Team team;
   team.add(2, [&](int p) {
-    for (std::uint64_t i = 0; i < kCount; ++i) must(queue.push(patterned(static_cast<std::uint64_t>(p) * kCount + i, 1500)));
+    for (std::uint64_t i = 0; i < kCount; ++i)
+      must(queue.push(patterned(static_cast<std::uint64_t>(p) * kCount + i, 1500)));
   });
   team.add(2, [&](int) {
     while (popped < 2 * kCount) {
@@ -712,7 +728,8 @@ TEST(TinyPond, LargeValuesComeAndGoInAFullPond) {
   Team team;
   team.add(2, [&](int p) {
     Random random(static_cast<std::uint64_t>(p));
-    for (std::uint64_t i = 0; i < kCount; ++i) must(queue.push(patterned(static_cast<std::uint64_t>(p) * kCount + i, 1000 + random.below(400'000))));
+    for (std::uint64_t i = 0; i < kCount; ++i)
+      must(queue.push(patterned(static_cast<std::uint64_t>(p) * kCount + i, 1000 + random.below(400'000))));
   });
   team.add(2, [&](int) {
     while (popped < 2 * kCount) {

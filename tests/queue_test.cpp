@@ -37,9 +37,7 @@ Strings payloads(const std::vector<DeadItem>& items) {
 
 class QueueTest : public ::testing::Test {
  protected:
-  void TearDown() override {
-    EXPECT_TRUE(clean(pond_));
-  }
+  void TearDown() override { EXPECT_TRUE(clean(pond_)); }
 
   TestPond test_;
   Pond pond_ = test_.open();
@@ -314,7 +312,8 @@ TEST_F(QueueTest, ADueItemComesWhileOthersAreReadyAllTheTime) {
 TEST_F(QueueTest, ADelayedItemKeepsItsPriority) {
   must(queue_.push("low"));
   must(queue_.push("high", {.delay = 8ms, .priority = 7}));
-  ASSERT_TRUE(eventually([&] { return must(queue_.peek(1)).at(0).payload == "high" || must(queue_.stats()).delayed == 0; }));
+  ASSERT_TRUE(eventually(
+      [&] { return must(queue_.peek(1)).at(0).payload == "high" || must(queue_.stats()).delayed == 0; }));
   Claim claim = must(queue_.claim());
   EXPECT_EQ(claim.payload(), "high");
   EXPECT_EQ(claim.priority(), 7);
@@ -323,7 +322,8 @@ TEST_F(QueueTest, ADelayedItemKeepsItsPriority) {
 
 TEST_F(QueueTest, ManyDelayedItemsEachComeOnce) {
   constexpr int kItems = 500;
-  for (int i = 0; i < kItems; ++i) must(queue_.push(std::to_string(i), {.delay = milliseconds(4 + i % 40), .priority = i % 3}));
+  for (int i = 0; i < kItems; ++i)
+    must(queue_.push(std::to_string(i), {.delay = milliseconds(4 + i % 40), .priority = i % 3}));
   std::multiset<std::string> seen;
   for (int i = 0; i < kItems; ++i) seen.insert(must(queue_.pop(stretched(5000ms))));
   EXPECT_EQ(seen.size(), static_cast<std::size_t>(kItems));
@@ -356,7 +356,8 @@ TEST_F(QueueTest, AnExpiredItemComesBackAtItsOldPlace) {
   must(queue_.push("1"));
   Claim slow = must(queue_.claim());
   must(queue_.push("2"));
-  ASSERT_TRUE(eventually([&] { return must(queue_.peek(1)).at(0).payload == "1" || shown(queue_.claim()) == "1"; }));
+  ASSERT_TRUE(
+      eventually([&] { return must(queue_.peek(1)).at(0).payload == "1" || shown(queue_.claim()) == "1"; }));
   EXPECT_EQ(shown(queue_.pop(stretched(1000ms))), "1");
   EXPECT_EQ(shown(queue_.pop()), "2");
 }
@@ -954,7 +955,8 @@ TEST_F(QueueTest, PushManyOfAHundredThousandIsOneBatch) {
 
 TEST_F(QueueTest, PushManyMixesSmallAndLargeValues) {
   Strings texts;
-  for (std::uint64_t i = 0; i < 60; ++i) texts.push_back(i % 10 == 0 ? patterned(i, 300'000) : patterned(i, 8 + i * 100));
+  for (std::uint64_t i = 0; i < 60; ++i)
+    texts.push_back(i % 10 == 0 ? patterned(i, 300'000) : patterned(i, 8 + i * 100));
   texts.push_back("");
   const std::vector<Bytes> items(texts.begin(), texts.end());
   must(queue_.push_many(items));
@@ -1011,8 +1013,10 @@ TEST_F(QueueTest, PopManyTakesThemInOrder) {
 // ------------------------------------------------------------------------------------------------- values and names
 
 TEST_F(QueueTest, ValuesOfEverySizeComeBackAsTheyWere) {
-  for (std::size_t size : {8u, 9u, 15u, 16u, 17u, 255u, 256u, 1000u, 1007u, 1008u, 1024u, 4095u, 4096u, 16'383u, 16'384u, 16'385u, 65'535u,
-                           65'536u, 65'537u, 262'144u, 1'048'575u, 1'048'576u, 1'048'577u, 5'000'000u}) {
+  for (std::size_t size :
+       {8u,      9u,      15u,     16u,      17u,        255u,       256u,       1000u,
+        1007u,   1008u,   1024u,   4095u,    4096u,      16'383u,    16'384u,    16'385u,
+        65'535u, 65'536u, 65'537u, 262'144u, 1'048'575u, 1'048'576u, 1'048'577u, 5'000'000u}) {
     must(queue_.push(patterned(size, size)));
   }
   while (Result<Claim> claim = queue_.claim()) {
@@ -1060,8 +1064,20 @@ TEST_F(QueueTest, AValueOfOver1GiBIsTooLarge) {
 
 TEST_F(QueueTest, NamesAreAnyBytes) {
   const std::string zero("\0", 1), zeros("\0\0", 2), longest(65'535, 'n'), almost(65'534, 'n');
-  const Strings names = {"", "a", zero, zeros, "a" + zero, "a" + zero + "b", "\xff\xfe", "a/b", "..", std::string(1024, 'x'),
-                         std::string(1025, 'x'), std::string(5000, '\0'), almost, longest};
+  const Strings names = {"",
+                         "a",
+                         zero,
+                         zeros,
+                         "a" + zero,
+                         "a" + zero + "b",
+                         "\xff\xfe",
+                         "a/b",
+                         "..",
+                         std::string(1024, 'x'),
+                         std::string(1025, 'x'),
+                         std::string(5000, '\0'),
+                         almost,
+                         longest};
   for (const std::string& scope : names) {
     for (const std::string& queue : Strings{"", "a", zero, longest}) {
       must(pond_.scope(scope).queue(queue).push(scope + "|" + queue));

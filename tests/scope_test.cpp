@@ -30,14 +30,16 @@ class ScopeTest : public ::testing::Test {
   }
   bool full(Bytes name) {
     Scope scope = pond_.scope(name);
-    return must(scope.queue().size()) == 1 && must(scope.queue("q").size()) == 2 && must(scope.queue("q").stats()).delayed == 1 &&
-           read_all(scope.log("l")).size() == 1 && read_all(scope.log("l", "k")).size() == 1 && read_all(scope.log("")).size() == 1 &&
+    return must(scope.queue().size()) == 1 && must(scope.queue("q").size()) == 2 &&
+           must(scope.queue("q").stats()).delayed == 1 && read_all(scope.log("l")).size() == 1 &&
+           read_all(scope.log("l", "k")).size() == 1 && read_all(scope.log("")).size() == 1 &&
            must(scope.log("l").committed("cursor")) == 1;
   }
   bool empty(Bytes name) {
     Scope scope = pond_.scope(name);
-    return must(scope.queue().size()) == 0 && must(scope.queue("q").size()) == 0 && must(scope.queue("q").stats()).delayed == 0 &&
-           read_all(scope.log("l")).empty() && read_all(scope.log("l", "k")).empty() && read_all(scope.log("")).empty() &&
+    return must(scope.queue().size()) == 0 && must(scope.queue("q").size()) == 0 &&
+           must(scope.queue("q").stats()).delayed == 0 && read_all(scope.log("l")).empty() &&
+           read_all(scope.log("l", "k")).empty() && read_all(scope.log("")).empty() &&
            must(scope.log("l").committed("cursor")) == 0;
   }
 
@@ -52,7 +54,8 @@ TEST_F(ScopeTest, ClearDropsEverythingOfTheScopeAndNothingElse) {
   for (std::size_t i = 0; i < names.size(); ++i) {
     EXPECT_EQ(must(pond_.scope(names[i]).clear()), 7u);
     EXPECT_TRUE(empty(names[i]));
-    for (std::size_t j = i + 1; j < names.size(); ++j) ASSERT_TRUE(full(names[j])) << "clear of scope " << i << " touched scope " << j;
+    for (std::size_t j = i + 1; j < names.size(); ++j)
+      ASSERT_TRUE(full(names[j])) << "clear of scope " << i << " touched scope " << j;
   }
 }
 
@@ -103,7 +106,8 @@ TEST_F(ScopeTest, HandlesStayGoodAfterClear) {
   must(queue.push("new"));
   const std::uint64_t seq = must(log.append("new"));
   EXPECT_EQ(pop_all(pond_.scope("a").queue("q")), (Strings{"new"}));
-  EXPECT_EQ(read_all(pond_.scope("a").log("l")), (std::vector<std::pair<std::uint64_t, std::string>>{{seq, "new"}}));
+  EXPECT_EQ(read_all(pond_.scope("a").log("l")),
+            (std::vector<std::pair<std::uint64_t, std::string>>{{seq, "new"}}));
   EXPECT_EQ(read_all(log), read_all(pond_.scope("a").log("l")));
 }
 
@@ -144,8 +148,10 @@ TEST_F(ScopeTest, TenThousandSmallScopesAreCheap) {
   const Stats stats = must(pond_.stats());
   EXPECT_EQ(stats.streams, static_cast<std::uint64_t>(kScopes));
   EXPECT_LE(stats.page_bytes, 32u << 20);
-  for (int i = 0; i < kScopes; i += 7) EXPECT_EQ(shown(pond_.scope("scope " + std::to_string(i)).queue().pop()), "x");
-  for (int i = 0; i < kScopes; ++i) ASSERT_EQ(must(pond_.scope("scope " + std::to_string(i)).clear()), i % 7 == 0 ? 0u : 1u);
+  for (int i = 0; i < kScopes; i += 7)
+    EXPECT_EQ(shown(pond_.scope("scope " + std::to_string(i)).queue().pop()), "x");
+  for (int i = 0; i < kScopes; ++i)
+    ASSERT_EQ(must(pond_.scope("scope " + std::to_string(i)).clear()), i % 7 == 0 ? 0u : 1u);
 }
 
 TEST_F(ScopeTest, AScopesLimitIsTheSumOverItsQueues) {

@@ -40,7 +40,8 @@ std::int64_t measure(const char* what, int rounds, Attach attach, Trigger trigge
   for (int round = 0; round < rounds; ++round) {
     const std::uint32_t number = static_cast<std::uint32_t>(round) + 1;
     if (!line->about_to_wait.wait(number) || !asleep(waiter.pid())) {
-      ADD_FAILURE() << what << ": the waiter does not sleep in round " << round << ", exit " << waiter.wait(1s);
+      ADD_FAILURE() << what << ": the waiter does not sleep in round " << round << ", exit "
+                    << waiter.wait(1s);
       return INT64_MAX;
     }
     const std::int64_t rung = trigger(round);
@@ -54,7 +55,6 @@ std::int64_t measure(const char* what, int rounds, Attach attach, Trigger trigge
   std::sort(samples.begin(), samples.end());
   const std::int64_t median = samples[samples.size() / 2], worst = samples.back();
   std::printf("  %-44s %6.2f ms median, %6.2f ms at most\n", what, median / 1000.0, worst / 1000.0);
-  ::testing::Test::RecordProperty(std::string(what) + " median us", std::to_string(median));
   EXPECT_LT(worst, stretched(1'000'000)) << what;
   return median;
 }
@@ -66,11 +66,12 @@ class Waiting : public ::testing::Test {
   void TearDown() override { EXPECT_TRUE(clean(pond_)); }
   auto claimer(Options options = {}) {
     return [this, options] {
-      return [queue = must(Pond::open(test_.name(), options)).scope("scope").queue("work")](int round) mutable {
-        Claim claim = must(queue.claim(stretched(5000ms)));
-        EXPECT_EQ(claim.payload(), std::to_string(round));
-        must(claim.ack());
-      };
+      return
+          [queue = must(Pond::open(test_.name(), options)).scope("scope").queue("work")](int round) mutable {
+            Claim claim = must(queue.claim(stretched(5000ms)));
+            EXPECT_EQ(claim.payload(), std::to_string(round));
+            must(claim.ack());
+          };
     };
   }
   TestPond test_;
@@ -88,8 +89,10 @@ TEST_F(Waiting, AClaimWakesOnAPush) {
     return rung;
   };
   EXPECT_LT(measure("push", 40, claimer(), push), stretched(kAtOnce));
-  EXPECT_LT(measure("push, without spinning", 20, claimer({.spin = std::chrono::microseconds(0)}), push), stretched(kAtOnce));
-  EXPECT_LT(measure("push, with a maintenance thread", 20, claimer({.maintenance = true}), push), stretched(kAtOnce));
+  EXPECT_LT(measure("push, without spinning", 20, claimer({.spin = std::chrono::microseconds(0)}), push),
+            stretched(kAtOnce));
+  EXPECT_LT(measure("push, with a maintenance thread", 20, claimer({.maintenance = true}), push),
+            stretched(kAtOnce));
 }
 
 TEST_F(Waiting, AClaimOfAQueueThatDoesNotExistYetWakesOnItsFirstPush) {
@@ -160,7 +163,8 @@ TEST_F(Waiting, AClaimWakesWhenAHeldItemIsNackedOrDropped) {
     const std::int64_t rung = now_us();
     drop ? held.reset() : must(held->nack());
     EXPECT_EQ(waiter.wait(), 0);
-    std::printf("  %-44s %6.2f ms\n", drop ? "claim dropped" : "claim nacked", (line->woke_us - rung) / 1000.0);
+    std::printf("  %-44s %6.2f ms\n", drop ? "claim dropped" : "claim nacked",
+                (line->woke_us - rung) / 1000.0);
     EXPECT_LT(line->woke_us - rung, stretched(1'000'000));
   }
 }
@@ -222,17 +226,18 @@ TEST_F(Waiting, AClaimWakesWhenALeaseIsOver) {
 }
 
 TEST_F(Waiting, AFollowerWakesOnAnAppend) {
-  EXPECT_LT(measure("append, to a follower", 30,
-                    [this] {
-                      return [follower = test_.log().follow()](int round) mutable {
-                        EXPECT_EQ(must(follower.next(stretched(5000ms))).payload, std::to_string(round));
-                      };
-                    },
-                    [&](int round) {
-                      const std::int64_t rung = now_us();
-                      must(log_.append(std::to_string(round)));
-                      return rung;
-                    }),
+  EXPECT_LT(measure(
+                "append, to a follower", 30,
+                [this] {
+                  return [follower = test_.log().follow()](int round) mutable {
+                    EXPECT_EQ(must(follower.next(stretched(5000ms))).payload, std::to_string(round));
+                  };
+                },
+                [&](int round) {
+                  const std::int64_t rung = now_us();
+                  must(log_.append(std::to_string(round)));
+                  return rung;
+                }),
             stretched(kAtOnce));
 }
 
@@ -365,10 +370,12 @@ std::int64_t survivor_claims_after_kill(const TestPond& test, Queue& queue, bool
 TEST_F(Waiting, AKilledWorkersItemIsClaimedByAWaitingSurvivor) {
   for (const bool maintenance : {true, false}) {
     std::vector<std::int64_t> samples;
-    for (int round = 0; round < 10; ++round) samples.push_back(survivor_claims_after_kill(test_, queue_, maintenance));
+    for (int round = 0; round < 10; ++round)
+      samples.push_back(survivor_claims_after_kill(test_, queue_, maintenance));
     std::sort(samples.begin(), samples.end());
-    std::printf("  kill to survivor's claim, %-18s %6.2f ms median, %6.2f ms at most\n", maintenance ? "maintenance" : "no maintenance",
-                samples[samples.size() / 2] / 1000.0, samples.back() / 1000.0);
+    std::printf("  kill to survivor's claim, %-18s %6.2f ms median, %6.2f ms at most\n",
+                maintenance ? "maintenance" : "no maintenance", samples[samples.size() / 2] / 1000.0,
+                samples.back() / 1000.0);
     EXPECT_LT(samples.back(), stretched(1'000'000));
   }
 }
@@ -394,7 +401,8 @@ TEST_F(Waiting, KilledWaitersTakeNoWakeUpWithThem) {
     // Killed asleep, or on its way out of the kernel with the wake-up of the push.
     if (random.one_in(2)) must(queue_.push("for the survivor"));
     for (int i = 0; i < 3; ++i) waiters[static_cast<std::size_t>(i)].kill();
-    if (must(queue_.stats()).pushed == static_cast<std::uint64_t>(round)) must(queue_.push("for the survivor"));
+    if (must(queue_.stats()).pushed == static_cast<std::uint64_t>(round))
+      must(queue_.push("for the survivor"));
     EXPECT_TRUE(got->wait(1, 1s)) << "round " << round;
   }
 }
@@ -440,7 +448,9 @@ TEST_F(Waiting, AStoppedProcessHoldsUpNobodyForLong) {
         (void)mine.push(item, {.priority = static_cast<int>(dice.below(3))});
         if (dice.one_in(4)) (void)mine.push(item, {.delay = 1ms});
         if (Result<Claim> claim = mine.claim()) {
-          const Status settled = dice.one_in(4) ? claim->bury("why") : dice.one_in(3) ? claim->nack() : claim->ack();
+          const Status settled = dice.one_in(4)   ? claim->bury("why")
+                                 : dice.one_in(3) ? claim->nack()
+                                                  : claim->ack();
           (void)settled;
         }
         if (dice.one_in(50)) (void)mine.redrive();
@@ -459,7 +469,9 @@ TEST_F(Waiting, AStoppedProcessHoldsUpNobodyForLong) {
     held_up += code == Code::timeout;
     return code;
   };
-  const auto harmless = [](Code code) { return code == Code::ok || code == Code::timeout || code == Code::empty || code == Code::fenced; };
+  const auto harmless = [](Code code) {
+    return code == Code::ok || code == Code::timeout || code == Code::empty || code == Code::fenced;
+  };
   Process worker = busy(seed);
   for (int round = 0; round < 60; ++round) {
     timespec time{0, static_cast<long>(random.below(4'000'000))};
@@ -489,7 +501,8 @@ TEST_F(Waiting, AStoppedProcessHoldsUpNobodyForLong) {
     }
   }
   worker.kill();
-  std::printf("  beside a stopped process: slowest operation %.2f ms, %d answered timeout\n", worst / 1000.0, held_up);
+  std::printf("  beside a stopped process: slowest operation %.2f ms, %d answered timeout\n", worst / 1000.0,
+              held_up);
   EXPECT_LT(worst, stretched(1'000'000));
   must(queue_.clear());
   must(log_.clear());

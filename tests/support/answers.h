@@ -15,7 +15,9 @@
 
 namespace headpond {
 inline void PrintTo(Code code, std::ostream* out) { *out << name(code); }
-inline void PrintTo(const Status& status, std::ostream* out) { *out << name(status.code()) << ": " << status.text(); }
+inline void PrintTo(const Status& status, std::ostream* out) {
+  *out << name(status.code()) << ": " << status.text();
+}
 inline void PrintTo(ItemId id, std::ostream* out) { *out << "item " << id.seq() << " of lane " << id.lane(); }
 }  // namespace headpond
 
@@ -34,7 +36,8 @@ inline std::string describe(const headpond::Status& status) {
 template <class Answer>
 ::testing::AssertionResult answers(headpond::Code expected, const Answer& answer) {
   if (status_of(answer).code() == expected) return ::testing::AssertionSuccess();
-  return ::testing::AssertionFailure() << "answered " << describe(status_of(answer)) << ", not " << headpond::name(expected);
+  return ::testing::AssertionFailure()
+         << "answered " << describe(status_of(answer)) << ", not " << headpond::name(expected);
 }
 
 /// The value, or the end of the test with the status's text.
@@ -57,7 +60,9 @@ inline std::string shown(const headpond::Result<std::string>& item) {
 
 }  // namespace support
 
-#define EXPECT_ANSWER(expected, expression) EXPECT_TRUE(::support::answers(::headpond::Code::expected, (expression)))
-#define ASSERT_ANSWER(expected, expression) ASSERT_TRUE(::support::answers(::headpond::Code::expected, (expression)))
+#define EXPECT_ANSWER(expected, expression) \
+  EXPECT_TRUE(::support::answers(::headpond::Code::expected, (expression)))
+#define ASSERT_ANSWER(expected, expression) \
+  ASSERT_TRUE(::support::answers(::headpond::Code::expected, (expression)))
 #define EXPECT_OK(expression) EXPECT_ANSWER(ok, expression)
 #define ASSERT_OK(expression) ASSERT_ANSWER(ok, expression)

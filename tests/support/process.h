@@ -58,8 +58,12 @@ auto stretched(Duration duration) {
   return duration * time_factor();
 }
 
-inline std::int64_t now_us() { return std::chrono::duration_cast<std::chrono::microseconds>(Clock::now().time_since_epoch()).count(); }
-inline milliseconds since(Clock::time_point start) { return std::chrono::duration_cast<milliseconds>(Clock::now() - start); }
+inline std::int64_t now_us() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(Clock::now().time_since_epoch()).count();
+}
+inline milliseconds since(Clock::time_point start) {
+  return std::chrono::duration_cast<milliseconds>(Clock::now() - start);
+}
 
 /// A number from the environment, else the default.
 inline std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
@@ -87,7 +91,8 @@ template <class T>
 class Shared {
  public:
   Shared() {
-    void* memory = ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* memory =
+        ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) throw std::runtime_error("mmap of shared scratch memory failed");
     object_ = new (memory) T;
   }
@@ -148,7 +153,9 @@ class Barrier {
 }
 
 /// Ends the process if a test hangs; the default action of SIGALRM names it in the test's result.
-inline void watchdog(std::chrono::seconds time = 100s) { ::alarm(static_cast<unsigned>(stretched(time).count())); }
+inline void watchdog(std::chrono::seconds time = 100s) {
+  ::alarm(static_cast<unsigned>(stretched(time).count()));
+}
 
 /// True as soon as the condition holds; looked at again and again, at most so long.
 template <class Condition>
@@ -279,6 +286,6 @@ class Process {
 }  // namespace support
 
 /// Names the seed in every failure below, with the way to run it again.
-#define WITH_SEED(seed)                            \
+#define WITH_SEED(seed)                               \
   const std::uint64_t seed = ::support::fresh_seed(); \
   SCOPED_TRACE("run again with HEADPOND_TEST_SEED=" + std::to_string(seed))

@@ -92,7 +92,8 @@ inline ::testing::AssertionResult clean(const Pond& pond) {
   if (!findings) return ::testing::AssertionFailure() << "verify answered " << describe(findings.status());
   if (findings->clean()) return ::testing::AssertionSuccess();
   auto failure = ::testing::AssertionFailure() << findings->problems.size() << " findings:";
-  for (std::size_t i = 0; i < findings->problems.size() && i < 10; ++i) failure << "\n  " << findings->problems[i];
+  for (std::size_t i = 0; i < findings->problems.size() && i < 10; ++i)
+    failure << "\n  " << findings->problems[i];
   return failure;
 }
 inline ::testing::AssertionResult clean(const TestPond& pond) { return clean(pond.open()); }
@@ -136,7 +137,8 @@ inline std::uint64_t number_of(Bytes bytes) {
   std::memcpy(&number, bytes.data(), sizeof number);
   word = number;
   for (std::size_t at = 0; at < bytes.size(); at += sizeof word) {
-    if (std::memcmp(&word, bytes.data() + at, std::min(sizeof word, bytes.size() - at)) != 0) return UINT64_MAX;
+    if (std::memcmp(&word, bytes.data() + at, std::min(sizeof word, bytes.size() - at)) != 0)
+      return UINT64_MAX;
     word = word * 6364136223846793005ULL + bytes.size();
   }
   return number;
@@ -158,7 +160,8 @@ inline std::size_t mappings_of(const std::string& text) {
 inline std::vector<std::string> shared_memory_names(const std::string& text) {
   std::vector<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator("/dev/shm")) {
-    if (entry.path().filename().string().find(text) != std::string::npos) names.push_back(entry.path().filename());
+    if (entry.path().filename().string().find(text) != std::string::npos)
+      names.push_back(entry.path().filename());
   }
   return names;
 }
