@@ -853,6 +853,26 @@ TEST_F(QueueTest, MaxBytesIsALimitOnPayloads) {
   EXPECT_OK(queue_.push(std::string(600, 'x')));
 }
 
+TEST_F(QueueTest, LimitsHoldForReservationsToo) {
+  must(queue_.configure({.max_items = 1}));
+  must(queue_.push("x"));
+  EXPECT_ANSWER(full, queue_.reserve(1));
+  must(queue_.pop());
+  must(queue_.configure({.max_bytes = 1000}));
+  EXPECT_ANSWER(full, queue_.reserve(1001));
+  EXPECT_OK(queue_.reserve(1000));
+}
+
+TEST_F(QueueTest, ALoweredLimitHoldsAtOnce) {
+  must(queue_.configure({.max_items = 1000}));
+  for (int i = 0; i < 10; ++i) must(queue_.push("x"));
+  must(queue_.configure({.max_items = 10}));
+  EXPECT_ANSWER(full, queue_.push("x"));
+  must(queue_.pop());
+  EXPECT_OK(queue_.push("x"));
+  EXPECT_ANSWER(full, queue_.push("x"));
+}
+
 TEST_F(QueueTest, PushManyBeyondALimitPushesNothing) {
   must(queue_.configure({.max_items = 10}));
   for (int i = 0; i < 8; ++i) must(queue_.push("x"));
