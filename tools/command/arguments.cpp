@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <iterator>
 
 #include "headpond/headpond.h"
 #include "text.h"
@@ -11,12 +13,14 @@ namespace headpond::command {
 
 namespace {
 
+constexpr char kMark = '\1';
+
 /// An option whose text `parse` understands; else a usage error that says what would be understood.
 template <class Value, class Parse>
 CLI::Option* add_parsed(CLI::App* command, const char* name, Parse parse, Set<Value> set, const char* text,
                         const char* type, const char* examples) {
   const auto read = [=](const std::string& value) {
-    const auto parsed = parse(value);
+    const auto parsed = parse(plain(value));
     if (!parsed)
       throw CLI::ValidationError(name, fmt::format("'{}' is not understood: try {}", value, examples));
     set(*parsed);
@@ -37,9 +41,13 @@ void add_global_options(Parser& parser) {
   settings.pond = pond != nullptr && *pond != '\0' ? pond : "default";
   app.name("headpond");
   app.add_option("--pond", settings.pond, "the pond, else $HEADPOND_POND, else default")->type_name("NAME");
-  CLI::Option* scope =
-      app.add_option("--scope", settings.scope, "the scope of queues and logs, else the unnamed one");
-  scope->type_name("NAME")->each([&settings](const std::string&) { settings.scope_given = true; });
+  const auto take_scope = [&settings](const std::string& argument) {
+    settings.scope = plain(argument);
+    settings.scope_given = true;
+  };
+  app.add_option_function<std::string>("--scope", take_scope,
+                                       "the scope of queues and logs, else the unnamed one")
+      ->type_name("NAME");
   app.add_flag("--json", settings.json, "machine output: a line for each item, an object for figures");
   app.add_flag("-v,--verbose", settings.verbose, "say more on standard error");
   app.set_version_flag("--version", fmt::format("headpond {} (layout {})", version(), layout_version()));
@@ -50,16 +58,38 @@ void add_global_options(Parser& parser) {
       "Example:\n  seq 1e6 | headpond push numbers && headpond pop numbers -n all | sort -n | tail -1");
 }
 
+std::vector<std::string> protect(int argc, char** argv) {
+  std::vector<std::string> arguments;
+  bool positional = false;
+  for (int i = 1; i < argc; ++i) {
+    std::string argument = argv[i];
+    if (argument == "--" && !positional) {
+      positional = true;
+      continue;
+    }
+    if (positional || argument.starts_with('[') || argument.starts_with(kMark)) argument.insert(0, 1, kMark);
+    arguments.push_back(std::move(argument));
+  }
+  std::reverse(arguments.begin(), arguments.end());
+  return arguments;
+}
+
+std::string plain(const std::string& argument) {
+  return argument.starts_with(kMark) ? argument.substr(1) : argument;
+}
+
 void add_name(CLI::App* command, const char* name, std::string& target, const char* text) {
-  command->add_option(name, target, text)->required()->type_name("");
+  const auto take = [&target](const std::string& argument) { target = plain(argument); };
+  command->add_option_function<std::string>(name, take, text)->required()->type_name("");
 }
 
 void add_raw(CLI::App* command, const char* name, std::vector<std::string>& target, const char* text) {
+  // As results, not as a vector of strings, since CLI11 takes "{}" for an empty one.
   const auto take = [&target](const CLI::results_t& results) {
-    target = results;
+    std::transform(results.begin(), results.end(), std::back_inserter(target), plain);
     return true;
   };
-  command->add_option(name, take, text)->expected(0, -1)->allow_extra_args(false)->type_name("");
+  command->add_option(name, take, text)->expected(0, -1)->allow_extra_args()->type_name("");
 }
 
 CLI::Option* add_size(CLI::App* command, const char* name, Set<std::uint64_t> set, const char* text) {

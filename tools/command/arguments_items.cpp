@@ -98,7 +98,8 @@ void add_states(Parser& parser) {
     const auto [command, request] = parser.add(
         "clear", clear, "Drop every item of a queue, or everything in the scope, and print how many",
         "headpond --scope order-42 clear");
-    command->add_option("QUEUE", request->queue, "the queue's name; without it the whole scope")
+    const auto take = [r = request](const std::string& argument) { r->queue = plain(argument); };
+    command->add_option_function<std::string>("QUEUE", take, "the queue's name; without it the whole scope")
         ->type_name("");
   }
 }

@@ -21,7 +21,7 @@ int parse(Parser& parser, int argc, char** argv) {
   add_log_commands(parser);
   add_pond_commands(parser);
   try {
-    parser.app.parse(argc, argv);
+    parser.app.parse(protect(argc, argv));
     return -1;
   } catch (const CLI::ParseError& error) {
     // Help and version are the errors with code 0.
