@@ -35,7 +35,7 @@ constexpr Bugs
   kCursorEpochLate = bug(84), kCursorUnchecked = bug(85), kCursorStored = bug(86), kCursorNoEpoch = bug(87), kCursorKeepsGoing = bug(88), kCursorReapFirst = bug(89),
   kAllocateLifeUnlogged = bug(128), kAllocateLifeLate = bug(129), kFreeBitsFirst = bug(130), kReapBeforeAllocator = bug(131), kZeroAfterCommit = bug(132), kAllocatorNoReplay = bug(133),
   kFirstNoGen = bug(134), kGenUnchecked = bug(135), kSweepUnchecked = bug(136), kDirectoryBeforeTombs = bug(137), kFloorLogged = bug(138), kFloorLate = bug(139), kFreeEarly = bug(140), kFreeUnsettled = bug(141),
-  kNoHelp = bug(142), kTombNotUnlinked = bug(143), kTombUnlinkedEarly = bug(144), kClaimUnconfirmed = bug(145), kNoSweep = bug(146), kClearNoWake = bug(147), kLookupUnlocked = bug(148), kDirectoryDecides = bug(149),
+  kNoHelp = bug(142), kTombNotUnlinked = bug(143), kTombUnlinkedEarly = bug(144), kClaimUnconfirmed = bug(145), kNoSweep = bug(146), kClearNoWake = bug(147), kLookupUnlocked = bug(148), kDirectoryDecides = bug(149), kClearUnannounced = bug(153), kEmptyUnchecked = bug(154),
   kShrinkUnlinksTail = bug(150), kShrinkSealStored = bug(151), kShrinkStored = bug(152);
 // clang-format on
 struct BugName {
@@ -147,6 +147,8 @@ constexpr BugName kBugs[] = {
     {"tomb_not_unlinked", kTombNotUnlinked, "the last page of a tombed stream is not unlinked"},
     {"tomb_unlinked_early", kTombUnlinkedEarly, "it is unlinked before its descriptor is TOMBED"},
     {"claim_unconfirmed", kClaimUnconfirmed, "a claim does not look at the descriptor again after its compare-exchange"},
+    {"clear_unannounced", kClearUnannounced, "a clear does not say in the descriptor that it has begun; only the generation is compared"},
+    {"empty_unchecked", kEmptyUnchecked, "who links the first page of a stream does not look at the descriptor before"},
     {"no_sweep", kNoSweep, "VARIANT (holds): the clearer leaves the sweep to others"},
     {"clear_no_wake", kClearNoWake, "clear does not wake those who wait at the tombed stream"},
     {"lookup_unlocked", kLookupUnlocked, "the directory is read without its section"},

@@ -58,6 +58,12 @@ class Model {
  private:
   std::vector<std::vector<int>> first_item_;           // of each operation of each script
   std::vector<int> stream_of_ = std::vector<int>(16);  // of each item
+  bool waits_ = false;      // there are waiters
+  u16 items_of(u16 items, int name) const {
+    for (int i = 0; i < kMaxItems; i++)
+      if (sc.lanes == 1 && stream_of_[i] != name) items &= ~(1 << i);
+    return items;
+  }
   int generation_ = 0;  // of the step's handle
   int capital_ = 0;  // the step's operation works on stream (name, lane) B
   u16 pairs_ = 0;                                      // the first items of batches in a page of their own
@@ -254,11 +260,15 @@ class Model {
   int sweep(State&, Proc&, char o);
   int free_descriptor(State&, Proc&, int me);
   int look_again(Proc& p, const char* why);  // the handle is out of date, or a tomb was met
-  // Is the page, pinned and valid, of the generation that the handle names? Its stream need not be compared: a word of a lane only ever
+  // Is the page, pinned and valid, of the generation that the handle names, and is nobody clearing it? Its stream need not be compared: a word of a lane only ever
   // names pages of that lane.
   bool of_handle(const State& s, const Proc& p, int k) {
     if (s.page[page_of(p.r)].stream != k) fail("a lane names a page of another");
-    return life_gen(s.desc[k / sc.lanes]) == generation_;
+    return usable(s.desc[k / sc.lanes]);
+  }
+  bool usable(u16 word) const {
+    if (!has(kClearUnannounced)) return word == life(generation_, DLIVE, 0);
+    return life_gen(word) == generation_ && life_state(word) != DFREE;
   }
   void ended(State& s, u32 w);  // a clear made a record DONE
   bool alone(State& s, char op);
@@ -366,6 +376,7 @@ inline void Model::kill(State& s, int me) {
   if (p.held && !p.expired) s.deaths[rec(p.tw).item]++;
   for (u8& lock : s.reaplock)
     if (lock == me + 1) lock = 0;
+  if (sc.lanes && p.begun && sc.script[me][p.op] == '!') s.open[0]--;  // pushes that begin from now on must not be lost
   for (Stream& t : s.stream) t.sleepers &= ~(1 << me);
   u8 owner = p.owner, pinslot = p.pinslot;
   memset(&p, 0, sizeof p);

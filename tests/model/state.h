@@ -55,8 +55,8 @@ inline int page_of(u16 r) { return (r & 127) - 1; }
 inline u16 target(u16 next) { return (next & 127) == 0 || (next & 127) == kTomb ? 0 : next & ~kGap; }
 inline int gen_of(u16 r) { return r >> 8; }
 // A descriptor of a stream (or of the lanes of a queue): its state word has the layout of a page's life.
-enum DescriptorState : u16 { DFREE, DLIVE, DTOMBED };
-constexpr const char* kDescriptorName[] = {"FREE", "LIVE", "TOMBED"};
+enum DescriptorState : u16 { DFREE, DLIVE, DTOMBED, DCLEARING };  // FREE -> LIVE -> CLEARING -> TOMBED -> FREE of the next generation
+constexpr const char* kDescriptorName[] = {"FREE", "LIVE", "TOMBED", "CLEARING"};
 inline u16 handle(int index, int gen) { return gen << 8 | (index + 1); }  // what the directory names, and users keep; 0: absent
 inline int index_of(u16 h) { return (h & 255) - 1; }
 constexpr u16 kHeadOf = 0x00F0;  // `prev` of the page that begins stream k: kHeadOf | k
@@ -126,7 +126,8 @@ struct State {
   u16 entry[kNames], desc[kStreams];     // directory: name -> handle; descriptors: generation and state
   u16 floor[kNames]; u8 base[kStreams];  // ids of a descriptor begin above base; those of the name's next one above floor
   u16 bits, size[kMaxPages];             // the allocator's bitmap and the sizes of its pages (one unit each)
-  u8 kills, stops, now, open;  // now: the clock; open: ghost, clears that have begun and not returned
+  u8 kills, stops, now;        // now: the clock
+  u8 open[kNames];             // ghost: clears that have begun and not returned
   u16 swept, safe, cleared;    // ghosts: items that a clear ended, that none may end, that none may deliver
   u16 returned, acked, moved;  // ghosts: sets of items
   u8 seq_of[kMaxItems], deaths[kMaxItems];

@@ -23,7 +23,7 @@ inline int Model::look_up(State& s, Proc& p, int me, int name, char o) {
       NEEDS_EMPTY;
       if (has(kLookupUnlocked) && s.entry[name] && s.entry[name] != p.handle[name]) {
         p.handle[name] = s.entry[name], p.n = FOUND;
-        reset(p, o == '!' ? CR_LANE : START);
+        reset(p, o == '!' ? CR_ANNOUNCE : START);
         say("directory: descriptor %d of generation %d (no lock)", index_of(s.entry[name]), gen_of(s.entry[name]));
         return RAN;
       }
@@ -33,8 +33,9 @@ inline int Model::look_up(State& s, Proc& p, int me, int name, char o) {
         say("section: undo one word of the dead");
         return RAN;
       }
-      return go(p, DI_READ, "directory: section");
-    case DI_READ: {
+      say("directory: section");
+      [[fallthrough]];
+    case DI_READ: {  // what only sections change is read together with the lock
       u16 e = s.entry[name];
       if (e) {
         p.n = e == p.handle[name] ? HELP : FOUND;
@@ -50,12 +51,11 @@ inline int Model::look_up(State& s, Proc& p, int me, int name, char o) {
           }
       return go(p, DI_LEAVE, "directory: absent");
     }
-    case DI_STATE: journal(s, t, A_DESC + p.tgt, life(life_gen(s.desc[p.tgt]), DLIVE, 0)); return go(p, DI_BASE, "directory: descriptor LIVE");
-    case DI_BASE:  // nobody looks there yet
+    case DI_STATE: journal(s, t, A_DESC + p.tgt, life(life_gen(s.desc[p.tgt]), DLIVE, 0));  // base: nobody looks there yet
       s.base[p.tgt] = s.floor[name];
       for (int l = 0; l < sc.lanes; l++)
         if (s.stream[p.tgt * sc.lanes + l].first != life_gen(s.desc[p.tgt]) << 8) fail("a new descriptor is not empty");
-      return go(p, DI_ENTRY, "directory: ids above %d", s.floor[name]);
+      return go(p, DI_ENTRY, "directory: descriptor LIVE, ids above %d", s.floor[name]);
     case DI_ENTRY: journal(s, t, A_ENTRY + name, handle(p.tgt, life_gen(s.desc[p.tgt]))); return go(p, DI_COMMIT, "directory: name it");
     case DI_COMMIT:
       commit(t);
@@ -68,7 +68,7 @@ inline int Model::look_up(State& s, Proc& p, int me, int name, char o) {
       if (n == NONE && o != '!') finish(p);
       else if (n == HELP && has(kNoHelp)) reset(p, START);
       else if (n == HELP) reset(p, CR_LANE);
-      else reset(p, o != '!' ? START : n == NONE ? CR_END : has(kDirectoryBeforeTombs) ? CR_ENTER : CR_LANE);
+      else reset(p, o != '!' ? START : n == NONE ? CR_END : has(kDirectoryBeforeTombs) ? CR_ENTER : CR_ANNOUNCE);
       return RAN;
     }
   }
@@ -94,6 +94,13 @@ inline int Model::clear(State& s, Proc& p, int me, int name, char o) {
     case START:
       p.handle[name] = 0;
       return go(p, DI_ENTER, "clear");
+    case CR_ANNOUNCE: {  // whoever comes from now on finishes this clear before he pushes or claims
+      NEEDS_EMPTY;
+      u16& word = s.desc[d];
+      bool on = word == life(gen_of(h), DLIVE, 0) || word == life(gen_of(h), DCLEARING, 0);
+      if (on && !has(kClearUnannounced)) word = life(gen_of(h), DCLEARING, 0);
+      return go(p, on ? CR_LANE : CR_SWEEP, on ? "clear: descriptor %d CLEARING" : "clear: another has cleared descriptor %d", d);
+    }
     case CR_LANE: {
       u16 f = s.stream[k].first;
       if (f == kTomb) return lane_done("a tomb already");
@@ -119,7 +126,7 @@ inline int Model::clear(State& s, Proc& p, int me, int name, char o) {
     }
     case CR_DESCRIPTOR:
       p.fresh = 0;
-      return go(p, of_handle(s, p, k) ? CR_WORD : CR_ENTER, "clear: the generation is %d", life_gen(s.desc[d]));
+      return go(p, life_gen(s.desc[d]) == gen_of(h) ? CR_WORD : CR_ENTER, "clear: the generation is %d", life_gen(s.desc[d]));
     case CR_WORD: {
       u32 w = load(s, p, word_at(p.r, p.off));
       say("clear: page %d[%d] is %s", page_of(p.r), p.off, kStateName[state_of(w)]);
@@ -156,7 +163,8 @@ inline int Model::clear(State& s, Proc& p, int me, int name, char o) {
         say("section: undo one word of the dead");
         return RAN;
       }
-      return go(p, CR_READ, "clear: directory");
+      say("clear: directory");
+      [[fallthrough]];
     case CR_READ: {
       bool ok = s.entry[name] == h;
       return go(p, !ok ? CR_LEAVE : has(kFloorLate) ? CR_ENTRY : CR_FLOOR, ok ? "clear: still named" : "clear: not named any more");
@@ -174,7 +182,7 @@ inline int Model::clear(State& s, Proc& p, int me, int name, char o) {
     case CR_LEAVE:
       t.mutex = 0;
       reset(p, CR_RING);
-      if (has(kClearNoWake)) p.pc = CR_SWEEP;
+      if (has(kClearNoWake) || !waits_) p.pc = CR_SWEEP;
       say("clear: leave");
       return RAN;
     case CR_RING: {  // waiters would sleep on at a bell that nobody rings any more
@@ -197,6 +205,11 @@ inline int Model::clear(State& s, Proc& p, int me, int name, char o) {
     case CR_SWEEP:
       NEEDS_ROOM;
       store(p, A_PIN + p.pinslot, 0);
+      if (o == 'm') {
+        reset(p, MT_LOOK);
+        p.handle[name] = 0;
+        return RAN;
+      }
       if (o != '!') return go(p, DI_ENTER, "clear: helped");
       if (has(kDirectoryBeforeTombs)) return go(p, CR_LANE, "clear: now the tombs");
       p.tgt = d * sc.lanes, p.dgen = gen_of(h);
@@ -205,7 +218,7 @@ inline int Model::clear(State& s, Proc& p, int me, int name, char o) {
       NEEDS_ROOM;
       store(p, A_PIN + p.pinslot, 0);
       s.cleared |= p.before & ~s.acked & ~s.swept;
-      s.open--;
+      s.open[name]--;
       p.handle[name] = 0;
       finish(p);
       say("clear: end");

@@ -19,7 +19,10 @@ inline int Model::push(State& s, Proc& p, int me, int k, int n) {
       p.off = p.cnt = 0;
       p.fresh = sc.lanes != 0;
       if (sc.lanes && !p.r && (t.first == kTomb || (gen_of(t.first) != generation_ && !has(kFirstNoGen)))) return look_again(p, t.first == kTomb ? "push: a tomb" : "push: of another generation");
-      return go(p, p.r ? PU_PIN : LK_ALLOC, "push: first page is %d", page_of(p.r));
+      return go(p, p.r ? PU_PIN : sc.lanes && !has(kEmptyUnchecked) ? PU_EMPTY : LK_ALLOC, "push: first page is %d", page_of(p.r));
+    case PU_EMPTY:
+      if (!usable(s.desc[k / sc.lanes])) return look_again(p, "push: not of this handle");
+      return go(p, LK_ALLOC, "push: the descriptor is LIVE");
     case PU_PIN:
       NEEDS_ROOM;
       store(p, A_PIN + p.pinslot, page_of(p.r) + 1);
