@@ -9,7 +9,6 @@
 #include <sys/syscall.h>
 
 #include <boost/interprocess/ipc/message_queue.hpp>
-#include <optional>
 
 #include "tools/bench_harness.h"
 
@@ -31,12 +30,17 @@ T must(Result<T> result) {
   return *std::move(result);
 }
 
+const pid_t kRun = getpid();  // in all names, so that what a crashed round leaves can be found
+constexpr int kMostPonds = 64;
+
+std::string pond_name(int number) { return "bench-" + std::to_string(kRun) + "-" + std::to_string(number); }
+
 /// A pond's name and options; removed at the end of the round.
 class TemporaryPond {
  public:
   explicit TemporaryPond(std::uint64_t limit_mib = 64) {
     static int number = 0;
-    name_ = "bench-" + std::to_string(getpid()) + "-" + std::to_string(++number);
+    name_ = pond_name(++number % kMostPonds);
     options.limit_bytes = limit_mib << 20;
     options.on_full = OnFull::block;
     options.full_timeout = 20s;
@@ -54,20 +58,25 @@ class TemporaryPond {
   std::string name_;
 };
 
-/// A Boost message_queue, removed at the end of the round by the process that made it.
+/// A Boost message_queue, removed at the end of the round.
 class PeerQueue {
  public:
-  explicit PeerQueue(std::size_t items) : name_("headpond-bench-" + std::to_string(getpid())) {
-    ipc::message_queue::remove(name_.c_str());
-    queue_.emplace(ipc::create_only, name_.c_str(), items, kItemBytes);
-  }
-  ~PeerQueue() { ipc::message_queue::remove(name_.c_str()); }
-  ipc::message_queue& operator*() { return *queue_; }
+  explicit PeerQueue(std::size_t items) : queue_(ipc::create_only, name().c_str(), items, kItemBytes) {}
+  ~PeerQueue() { ipc::message_queue::remove(name().c_str()); }
+  PeerQueue(const PeerQueue&) = delete;
+  PeerQueue& operator=(const PeerQueue&) = delete;
+
+  static std::string name() { return "headpond-bench-" + std::to_string(kRun); }
+  ipc::message_queue& operator*() { return queue_; }
 
  private:
-  std::string name_;
-  std::optional<ipc::message_queue> queue_;
+  ipc::message_queue queue_;
 };
+
+void clean_up() {
+  for (int number = 0; number < kMostPonds; ++number) (void)Pond::remove(pond_name(number));
+  ipc::message_queue::remove(PeerQueue::name().c_str());
+}
 
 // ---------------------------------------------------------------------------------------------------- one process
 
@@ -583,7 +592,7 @@ int main(int argc, char** argv) {
     }
   }
   auto benchmarks = all();
-  run_rounds(benchmarks, settings);
+  run_rounds(benchmarks, settings, clean_up);
   (json ? print_json : print_table)(benchmarks);
   bool failed = false;
   for (const Benchmark& benchmark : benchmarks) failed = failed || !benchmark.failures.empty();

@@ -257,7 +257,9 @@ inline void run_round(Benchmark& benchmark, unsigned number, bool quick) {
   }
 }
 
-inline void run_rounds(std::vector<Benchmark>& benchmarks, const Settings& settings) {
+/// `clean_up` takes away what a round may leave that crashed.
+inline void run_rounds(std::vector<Benchmark>& benchmarks, const Settings& settings,
+                       const std::function<void()>& clean_up) {
   const bool terminal = isatty(STDERR_FILENO) != 0;
   std::erase_if(benchmarks,
                 [&](const Benchmark& b) { return b.name.find(settings.only) == std::string::npos; });
@@ -269,6 +271,7 @@ inline void run_rounds(std::vector<Benchmark>& benchmarks, const Settings& setti
         std::fprintf(stderr, "\r\033[Kround %u of %u: %s", round + 1, settings.rounds,
                      benchmark.name.c_str());
       run_round(benchmark, round, settings.quick);
+      clean_up();
     }
   }
   if (terminal) std::fputs("\r\033[K", stderr);

@@ -209,9 +209,9 @@ double seconds_since(steady_clock::time_point begin) { return (steady_clock::now
 
 // Says how far we are: a bar on a terminal, else a line every few seconds.
 void progress(const char* what, steady_clock::time_point begin, double done, double all) {
-  static auto next = begin;
-  if (steady_clock::now() < next) return;
-  next = steady_clock::now() + (terminal ? 100ms : 3000ms);
+  static auto last = begin;
+  if (steady_clock::now() < last + (terminal ? 100ms : 3000ms)) return;
+  last = steady_clock::now();
   const std::string bar(static_cast<std::size_t>(30 * std::min(1.0, done / all)), '#');
   const double rate = std::max(1.0, done / seconds_since(begin));
   std::fprintf(stderr, "%s%s [%-30s] %.0f of %.0f MB, %.0f MB/s, %.0f s left%s", clear, what, bar.c_str(),
