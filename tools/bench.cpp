@@ -22,11 +22,17 @@ constexpr std::size_t kItemBytes = 64, kMany = 64;
 constexpr double kKiB = 1024, kMiB = 1024 * 1024;
 
 void must(const Status& status) {
-  if (!status) throw std::runtime_error(status.text());
+  if (!status) [[unlikely]]
+    throw std::runtime_error(status.text());
 }
 template <class T>
-T must(Result<T> result) {
-  if (!result) must(result.status());
+void must(const Result<T>& result) {
+  if (!result) [[unlikely]]
+    must(result.status());
+}
+template <class T>
+T value_of(Result<T> result) {
+  must(result);
   return *std::move(result);
 }
 
@@ -50,7 +56,7 @@ class TemporaryPond {
   TemporaryPond& operator=(const TemporaryPond&) = delete;
 
   const std::string& name() const { return name_; }
-  Pond open() const { return must(Pond::open(name_, options)); }
+  Pond open() const { return value_of(Pond::open(name_, options)); }
 
   Options options;
 
@@ -107,7 +113,9 @@ void one_process(const Round& round) {
                               [&] {
                                 return ns_each(count, [&](std::size_t) {
                                   must(popped.push(item));
-                                  sum += must(popped.pop()).size();
+                                  auto text = popped.pop();
+                                  must(text);
+                                  sum += text->size();
                                 });
                               },
                               [&] {
@@ -119,7 +127,7 @@ void one_process(const Round& round) {
                               [&] {
                                 const double ns =
                                     ns_each(count, [&](std::size_t) { must(log.append(item)); });
-                                must(log.trim(must(log.last_seq()) + 1));
+                                must(log.trim(value_of(log.last_seq()) + 1));
                                 return ns;
                               },
                           });
@@ -184,12 +192,13 @@ double through_pond(std::size_t count, std::size_t at_once) {
     pair.begin();
     for (std::size_t i = 0; i < count;) {
       if (at_once == 1) {
-        auto claim = must(queue.claim(20s));
-        sum += static_cast<unsigned char>(claim.payload()[0]);
-        must(claim.ack());
+        auto claim = queue.claim(20s);
+        must(claim);
+        sum += static_cast<unsigned char>(claim->payload()[0]);
+        must(claim->ack());
         ++i;
       } else {
-        auto claims = must(queue.claim_many(at_once, 20s));
+        auto claims = value_of(queue.claim_many(at_once, 20s));
         for (const Claim& claim : claims) sum += static_cast<unsigned char>(claim.payload()[0]);
         if (queue.ack_many(claims) != claims.size()) throw std::runtime_error("fenced");
         i += claims.size();
@@ -255,7 +264,7 @@ double claim_wake_up(std::size_t turns, std::chrono::microseconds spin) {
     pair.begin();
     for (std::size_t i = 0; i < count; ++i) {
       if (who == 0) must(theirs.push("ping"));
-      must(must(mine.claim(20s)).ack());
+      must(value_of(mine.claim(20s)).ack());
       if (who == 1) must(theirs.push("pong"));
     }
     pair.end(who);
@@ -319,13 +328,13 @@ void waking(const Round& round) {
 double claims(Queue& queue, const std::string& item) {
   constexpr std::size_t kClaims = 500;
   for (std::size_t i = 0; i < kClaims; ++i) must(queue.push(item));
-  return ns_each(kClaims, [&](std::size_t) { must(must(queue.claim()).ack()); });
+  return ns_each(kClaims, [&](std::size_t) { must(value_of(queue.claim()).ack()); });
 }
 
 std::vector<Claim> hold(Queue& queue, std::size_t count, const std::string& item) {
   std::vector<Claim> held;
   for (std::size_t i = 0; i < count; ++i) must(queue.push(item));
-  for (std::size_t i = 0; i < count; ++i) held.push_back(must(queue.claim()));
+  for (std::size_t i = 0; i < count; ++i) held.push_back(value_of(queue.claim()));
   return held;
 }
 
@@ -396,7 +405,7 @@ double file_bytes(const std::string& pond) {
 
 // What Stats says and what the file takes, whichever is more.
 double memory_of(const TemporaryPond& temporary, const Pond& pond) {
-  return std::max(static_cast<double>(must(pond.stats()).segment_bytes), file_bytes(temporary.name()));
+  return std::max(static_cast<double>(value_of(pond.stats()).segment_bytes), file_bytes(temporary.name()));
 }
 
 void memory(const Round& round) {
@@ -408,7 +417,7 @@ void memory(const Round& round) {
     must(queue.push(item));
     must(queue.pop());
     round.add("idle pond, one empty queue: segment_bytes",
-              static_cast<double>(must(pond.stats()).segment_bytes) / kKiB);
+              static_cast<double>(value_of(pond.stats()).segment_bytes) / kKiB);
     round.add("idle pond, one empty queue: its file", file_bytes(temporary.name()) / kKiB);
   }
   {
@@ -428,7 +437,7 @@ void memory(const Round& round) {
     const double before = memory_of(temporary, pond);
     for (int i = 0; i < 100'000; ++i) must(queue.push(item));
     round.add("a queued 64-byte item, of 100,000: its pages",
-              static_cast<double>(must(queue.stats()).page_bytes) / 1e5);
+              static_cast<double>(value_of(queue.stats()).page_bytes) / 1e5);
     round.add("a queued 64-byte item, of 100,000: the segment", (memory_of(temporary, pond) - before) / 1e5);
   }
 }
@@ -449,7 +458,7 @@ void large_values(const Round& round) {
     } else {
       must(id.status());
     }
-    auto claim = must(queue.claim());
+    auto claim = value_of(queue.claim());
     if (claim.payload().size() != value.size()) throw std::runtime_error("a value is torn");
     must(claim.ack());
   }
