@@ -100,37 +100,31 @@ void one_process(const Round& round) {
   std::uint64_t sum = 0;
   const std::size_t count = round.count(100'000);
 
+  auto claim_and_ack = [&](std::size_t) {
+    must(acked.push(item));
+    auto claim = acked.claim();
+    must(claim);
+    sum += static_cast<unsigned char>(claim->payload()[0]);
+    must(claim->ack());
+  };
+  auto pop = [&](std::size_t) {
+    must(popped.push(item));
+    auto text = popped.pop();
+    must(text);
+    sum += text->size();
+  };
+  auto send_and_receive = [&](std::size_t) {
+    (*peer).send(item.data(), item.size(), 0);
+    (*peer).receive(buffer, sizeof buffer, size, priority);
+  };
+  auto append = [&] {
+    const double ns = ns_each(count, [&](std::size_t) { must(log.append(item)); });
+    must(log.trim(value_of(log.last_seq()) + 1));
+    return ns;
+  };
   const auto ns = in_turn(round, 7,
-                          {
-                              [&] {
-                                return ns_each(count, [&](std::size_t) {
-                                  must(acked.push(item));
-                                  auto claim = must(acked.claim());
-                                  sum += static_cast<unsigned char>(claim.payload()[0]);
-                                  must(claim.ack());
-                                });
-                              },
-                              [&] {
-                                return ns_each(count, [&](std::size_t) {
-                                  must(popped.push(item));
-                                  auto text = popped.pop();
-                                  must(text);
-                                  sum += text->size();
-                                });
-                              },
-                              [&] {
-                                return ns_each(count, [&](std::size_t) {
-                                  (*peer).send(item.data(), item.size(), 0);
-                                  (*peer).receive(buffer, sizeof buffer, size, priority);
-                                });
-                              },
-                              [&] {
-                                const double ns =
-                                    ns_each(count, [&](std::size_t) { must(log.append(item)); });
-                                must(log.trim(value_of(log.last_seq()) + 1));
-                                return ns;
-                              },
-                          });
+                          {[&] { return ns_each(count, claim_and_ack); }, [&] { return ns_each(count, pop); },
+                           [&] { return ns_each(count, send_and_receive); }, append});
   round.add("push + claim + ack", ns[0]);
   round.add("push + pop", ns[1]);
   round.add("message_queue: send + receive", ns[2]);
@@ -149,21 +143,20 @@ void scan(const Round& round) {
   const std::size_t count = round.count(200'000);
   for (std::size_t i = 0; i < count; ++i) must(log.append(item));
 
-  const auto ns = in_turn(round, 7, {[&] {
-                            std::uint64_t records = 0, sum = 0;
-                            const double begin = now_ns();
-                            Scan walk = log.scan();
-                            for (const Record& record : walk) {
-                              ++records;
-                              sum += static_cast<unsigned char>(record.payload[kItemBytes / 2]);
-                            }
-                            const double ns = now_ns() - begin;
-                            must(walk.status());
-                            if (records != count || sum != count * 'x')
-                              throw std::runtime_error("scan: records are missing");
-                            return ns / static_cast<double>(count);
-                          }});
-  round.add("scan in place, a record", ns[0]);
+  auto walk = [&] {
+    std::uint64_t records = 0, sum = 0;
+    const double begin = now_ns();
+    Scan all = log.scan();
+    for (const Record& record : all) {
+      ++records;
+      sum += static_cast<unsigned char>(record.payload[kItemBytes / 2]);
+    }
+    const double ns = now_ns() - begin;
+    must(all.status());
+    if (records != count || sum != count * 'x') throw std::runtime_error("scan: records are missing");
+    return ns / static_cast<double>(count);
+  };
+  round.add("scan in place, a record", in_turn(round, 7, {walk})[0]);
 }
 
 // ---------------------------------------------------------------------------------------------------- two processes
