@@ -60,7 +60,6 @@ class HEADPOND_API Scan {
  private:
   friend class Log;
   friend class Follower;
-  friend class internal::Stream;
   struct State;
   explicit Scan(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;

@@ -49,19 +49,19 @@ struct ScopeOptions {
 struct Options {
   /// (fixed) Bytes of pages that the segment may use; the file is sparse and takes what is used. 1 MiB to 64 GiB, a multiple of 1 MiB.
   /// Default 256 MiB.
-  std::optional<std::uint64_t> limit_bytes;
+  std::optional<std::uint64_t> limit_bytes = std::nullopt;
   /// (fixed) Processes that may be attached at once. 1 to 4,095. Default 4,095.
-  std::optional<std::uint32_t> max_participants;
+  std::optional<std::uint32_t> max_participants = std::nullopt;
   /// (fixed) Streams get pages of at least min_page_bytes when they are small, growing to max_page_bytes: powers of two, 1 KiB to 64 KiB.
   /// Defaults 1 KiB and 64 KiB.
-  std::optional<std::uint32_t> min_page_bytes;
-  std::optional<std::uint32_t> max_page_bytes;
+  std::optional<std::uint32_t> min_page_bytes = std::nullopt;
+  std::optional<std::uint32_t> max_page_bytes = std::nullopt;
   /// (fixed) Defaults for queues made later; each can be changed by Queue::configure. Only the creator's count.
-  QueueOptions queue;
+  QueueOptions queue = {};
 
   /// Where the pond's files live. Default $HEADPOND_HOME, else $XDG_STATE_HOME/headpond, else ~/.local/state/headpond; the pond gets a
   /// folder of its own there, mode 0700.
-  std::filesystem::path state_home;
+  std::filesystem::path state_home = {};
 
   // The rest is this process's own choice.
   OnFull on_full = OnFull::fail;
@@ -72,7 +72,7 @@ struct Options {
   /// participant that waits, finds nothing, or attaches does so.
   bool maintenance = false;
   /// Receives what the library has to say; it says nothing if this is empty. May be called by any thread, the maintenance thread too.
-  std::function<void(Severity, std::string_view)> log;
+  std::function<void(Severity, std::string_view)> log = {};
 };
 
 struct PushOptions {
@@ -81,7 +81,7 @@ struct PushOptions {
   /// 0 to 7; a higher one is claimed first.
   int priority = 0;
   /// Overrides Options::on_full for this call: how long to wait for room; 0: not at all.
-  std::optional<milliseconds> full_timeout;
+  std::optional<milliseconds> full_timeout = std::nullopt;
 };
 
 struct NackOptions {

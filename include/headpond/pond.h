@@ -31,7 +31,7 @@ struct WorkerInfo {
   milliseconds attached{0};  // since it attached
 };
 
-struct Stats {
+struct HEADPOND_API Stats {
   std::string pond;
   std::uint64_t limit_bytes = 0;
   std::uint64_t page_bytes = 0;      // pages in use
@@ -57,7 +57,7 @@ struct Findings {
 struct RemoveOptions {
   /// Keep what the state folder holds.
   bool keep_state = false;
-  std::filesystem::path state_home;
+  std::filesystem::path state_home = {};
 };
 
 /// An attached pond. Move-only, safe to use from every thread. All ponds of the same name opened in a process share one attachment, which

@@ -22,8 +22,9 @@
 namespace headpond {
 
 namespace internal {
+class Attachment;
 class Stream;
-struct Held;
+struct ClaimAccess;
 }  // namespace internal
 
 /// Names an item for its whole life, also when it is retried later, buried and redriven. Never used again in its queue. With priority 0
@@ -48,37 +49,34 @@ class HEADPOND_API Claim {
 
   /// The item's bytes, read in place; valid until this claim is settled.
   Bytes payload() const noexcept { return payload_; }
-  ItemId id() const noexcept { return id_; }
-  int priority() const noexcept { return priority_; }
+  /// Found by a walk over the page: up to a microsecond. REQUIRES: not settled.
+  ItemId id() const noexcept;
+  int priority() const noexcept { return lane_; }
   /// Claims of this item so far, this one included, from 1; and how many of them ended with the death of the process.
-  std::uint32_t attempts() const noexcept { return attempts_; }
-  std::uint32_t crashes() const noexcept { return crashes_; }
+  std::uint32_t attempts() const noexcept { return static_cast<std::uint32_t>(word_ >> 16 & 0xffff); }
+  std::uint32_t crashes() const noexcept { return static_cast<std::uint32_t>(word_ >> 32 & 0xff); }
 
   /// Done: the item is gone. `fenced` if the claim was lost meanwhile: then another has it, or had it. Never sleeps.
   Status ack();
-  /// Give it back, at its old place, or after a delay. `fenced` as above.
+  /// Give it back, at its old place, or after a delay. `fenced` as above; another error with a delay: it went back without one.
   Status nack(NackOptions options = {});
-  /// The claim is ours until at least now + lease. `fenced` if it was lost.
+  /// The claim is ours until at least now + lease, 1 ms to 30 days. `fenced` if it was lost.
   Status extend(milliseconds lease);
-  /// To the dead letters, with a reason of at most 1,024 bytes.
+  /// To the dead letters, with a reason of at most 1,024 bytes. `fenced` as above; any other error leaves the claim as it is.
   Status bury(Bytes reason);
 
  private:
-  friend class Queue;
-  friend class internal::Stream;
-  friend struct internal::Held;
+  friend struct internal::ClaimAccess;
   Claim() = default;
 
-  internal::Stream* stream_ = nullptr;  // null: settled or moved from
-  std::uint64_t reference_ = 0;         // page and its generation
-  std::uint64_t word_ = 0;              // the exact record word of this claim: the fence
+  internal::Attachment* pond_ = nullptr;  // null: settled or moved from
+  std::uint64_t binding_ = 0;             // the stream, in one life
+  std::uint64_t reference_ = 0;           // the page, in one life
+  std::uint64_t word_ = 0;                // the exact record word of this claim: the fence
   std::uint32_t offset_ = 0;
   std::int16_t hold_ = -1;  // hold pin on the page; -1: the payload was copied out
   std::uint8_t lane_ = 0;
-  std::uint8_t priority_ = 0;
-  std::uint16_t attempts_ = 0;
-  std::uint16_t crashes_ = 0;
-  ItemId id_;
+  bool shared_hold_ = false;
   Bytes payload_;
   std::unique_ptr<char[]> copy_;
 };
@@ -88,6 +86,8 @@ class HEADPOND_API Reservation {
  public:
   Reservation(Reservation&& other) noexcept;
   Reservation& operator=(Reservation&& other) noexcept;
+  Reservation(const Reservation&) = delete;
+  Reservation& operator=(const Reservation&) = delete;
   ~Reservation();
   /// The room; any content until it is written.
   std::span<char> data() const noexcept { return data_; }
@@ -96,11 +96,14 @@ class HEADPOND_API Reservation {
   ItemId commit() noexcept;
 
  private:
-  friend class internal::Stream;
+  friend struct internal::ClaimAccess;
   Reservation() = default;
-  internal::Stream* stream_ = nullptr;
+
+  internal::Attachment* pond_ = nullptr;  // null: committed or moved from
+  std::uint64_t binding_ = 0;
   std::uint64_t reference_ = 0;
   std::uint64_t word_ = 0;
+  std::uint64_t ids_before_ = 0;
   std::uint32_t offset_ = 0;
   std::int16_t hold_ = -1;
   std::uint8_t lane_ = 0;
@@ -191,6 +194,7 @@ class HEADPOND_API Queue {
 
  private:
   friend class Scope;
+  friend class Log;
   explicit Queue(std::shared_ptr<internal::Stream> stream) : stream_(std::move(stream)) {}
   std::shared_ptr<internal::Stream> stream_;
 };

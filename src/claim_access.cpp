@@ -1,0 +1,304 @@
+#include "claim_access.h"
+
+#include <algorithm>
+
+#include "delay.h"
+#include "lease.h"
+#include "move.h"
+#include "retire.h"
+#include "unlink.h"
+
+namespace headpond::internal {
+
+ItemId id_of_record(const Lane& lane, const PageView& page, std::uint64_t offset, RecordWord word) {
+  if (word.has(kMoved)) return {page.moved(offset).birth};
+  std::uint64_t ids = 0;
+  for (std::uint64_t at = kFirstRecord; at < offset && page.holds(at);) {
+    RecordWord passed{page.word(at).load(std::memory_order_acquire)};
+    std::uint64_t extent = passed.raw ? page.extent(at, passed) : 0;
+    if (!extent) break;
+    at += extent, ids += passed.ids();
+  }
+  return {static_cast<std::uint64_t>(lane.number) << 60 | id_of(page, ids)};
+}
+
+// --------------------------------------------------------------------------------------------------------------------- make
+
+namespace {
+
+void hold_page(Attachment& pond, int hold, const PageView& page) {
+  pond.participant().hold[hold].store(page.reference.page(), std::memory_order_release);  // before the operation pin goes
+}
+
+PageView view_of(const Segment& segment, Reference page) {
+  char* base = segment.page(page.page());
+  return {page, reinterpret_cast<PageHeader*>(base), base, segment.life(page.page()).units.load(std::memory_order_relaxed) * kUnit};
+}
+
+}  // namespace
+
+Claim ClaimAccess::make(Lane& lane, const Claimed& claimed, Claim* share) {
+  Claim claim;
+  Attachment& pond = *lane.me.pond;
+  claim.pond_ = &pond, claim.binding_ = lane.binding.raw, claim.reference_ = claimed.page.reference.raw;
+  claim.word_ = claimed.word.raw, claim.offset_ = static_cast<std::uint32_t>(claimed.offset), claim.lane_ = static_cast<std::uint8_t>(lane.number);
+  auto payload = claimed.page.payload(claimed.offset, claimed.word);
+  claim.payload_ = Bytes(payload.data(), payload.size());
+  if (share && share->hold_ >= 0 && share->reference_ == claim.reference_) {
+    claim.hold_ = share->hold_, claim.shared_hold_ = share->shared_hold_ = true;
+    pond.share_hold(claim.hold_);
+  } else if (int hold = pond.take_hold(lane.me); hold >= 0) {
+    claim.hold_ = static_cast<std::int16_t>(hold);
+    hold_page(pond, hold, claimed.page);
+  } else {
+    claim.copy_ = std::make_unique<char[]>(payload.size() + 1);
+    std::copy(payload.begin(), payload.end(), claim.copy_.get());
+    claim.payload_ = Bytes(claim.copy_.get(), payload.size());
+  }
+  lane.me.open_claims++;
+  return claim;
+}
+
+Reservation ClaimAccess::make(Lane& lane, const Place& place, int hold) {
+  Reservation r;
+  r.pond_ = lane.me.pond, r.binding_ = lane.binding.raw, r.reference_ = place.page.reference.raw, r.word_ = place.word.raw;
+  r.ids_before_ = place.ids_before, r.offset_ = static_cast<std::uint32_t>(place.offset), r.hold_ = static_cast<std::int16_t>(hold);
+  r.lane_ = static_cast<std::uint8_t>(lane.number), r.id_ = {static_cast<std::uint64_t>(lane.number) << 60 | place.id};
+  r.data_ = place.page.payload(place.offset, place.word);
+  hold_page(*lane.me.pond, hold, place.page);
+  lane.me.open_claims++;
+  return r;
+}
+
+void ClaimAccess::release(Claim& claim, ThreadContext& me) {
+  if (claim.hold_ >= 0 && (!claim.shared_hold_ || claim.pond_->unshare_hold(claim.hold_))) claim.pond_->give_hold(me, claim.hold_);
+  me.open_claims--;
+  claim.pond_ = nullptr;
+  claim.payload_ = {};
+  claim.copy_.reset();
+}
+
+// ------------------------------------------------------------------------------------------------------------------- settle
+
+template <class Work>
+Status ClaimAccess::with_claimed(Claim& claim, Work work) {
+  if (!claim.pond_) return Code::fenced;
+  if (Code usable = claim.pond_->usable(); usable != Code::ok) [[unlikely]] return usable;
+  ThreadContext* me = claim.pond_->thread();
+  if (!me) return Code::full;
+  Lane lane(*me, Binding{claim.binding_}, claim.lane_);
+  Claimed claimed;
+  claimed.offset = claim.offset_, claimed.word = RecordWord{claim.word_};
+  if (claim.hold_ >= 0) [[likely]] {
+    claimed.page = view_of(lane.segment, Reference{claim.reference_});  // held: it is in the life in which it was claimed
+  } else if (!lane.pin(Reference{claim.reference_}, claimed.page)) {
+    lane.unpin();
+    release(claim, *me);
+    return Code::fenced;
+  }
+  Code code = work(lane, claimed);
+  if (claim.hold_ < 0) lane.unpin();
+  return lane.error.ok() ? Status(code) : lane.error;
+}
+
+Status ClaimAccess::ack(Claim& claim) {
+  Reference over{};
+  ThreadContext* me = nullptr;
+  Binding binding{claim.binding_};
+  int number = claim.lane_;
+  Status done = with_claimed(claim, [&](Lane& lane, const Claimed& claimed) {
+    me = &lane.me;
+    bool mine = internal::ack(lane, claimed);
+    if (mine && page_is_over(claimed.page)) over = claimed.page.reference;
+    if (mine) ring(lane.segment, lane.stream.space_bell, Wake::all);
+    release(claim, lane.me);
+    return mine ? Code::ok : Code::fenced;
+  });
+  if (over) [[unlikely]] {
+    Lane lane(*me, binding, number);
+    unlink_done(lane, over);
+  }
+  return done;
+}
+
+Status ClaimAccess::give_back(Claim& claim) {
+  return with_claimed(claim, [&](Lane& lane, const Claimed& claimed) {
+    bool mine = internal::give_back(lane, claimed);
+    release(claim, lane.me);
+    return mine ? Code::ok : Code::fenced;
+  });
+}
+
+Status ClaimAccess::nack(Claim& claim, milliseconds delay) {
+  if (delay.count() <= 0) return give_back(claim);
+  Status moved = with_claimed(claim, [&](Lane& lane, const Claimed& claimed) {
+    std::uint64_t due = sys::wall_ms() + static_cast<std::uint64_t>(delay.count());
+    DelayedPrefix prefix{due, static_cast<std::uint16_t>(claimed.word.claims()), static_cast<std::uint16_t>(claimed.word.crashes()), static_cast<std::uint32_t>(lane.number)};
+    Move item;
+    item.payload = {Bytes(reinterpret_cast<const char*>(&prefix), sizeof prefix), claim.payload_};
+    item.birth = id_of_record(lane, claimed.page, claimed.offset, claimed.word);
+    item.stamp_us = sys::coarse_us(), item.due_ms = due;
+    lane.stream.lanes.fetch_or(1u << kDelayedLane, std::memory_order_seq_cst);
+    Lane to(lane.me, lane.binding, kDelayedLane);
+    Code code = move(to, claimed, item);
+    if (code == Code::ok || code == Code::fenced) release(claim, lane.me);
+    lane.error = std::move(to.error);
+    return code;
+  });
+  if (moved.ok() || moved.code() == Code::fenced) return moved;
+  if (Status back = give_back(claim); !back) return back;
+  return moved;
+}
+
+Status ClaimAccess::extend(Claim& claim, milliseconds lease) {
+  return with_claimed(claim, [&](Lane& lane, const Claimed& claimed) {
+    lane.stream.policy.fetch_or(kLeased, std::memory_order_seq_cst);  // somebody must look, also in a queue without leases of its own
+    // Steps of the coarse clock: at least as long as was asked for.
+    return extend_lease(lane, claimed, sys::coarse_us() + static_cast<std::uint64_t>(lease.count()) * 1000 + 4000) ? Code::ok : Code::fenced;
+  });
+}
+
+Code bury_claimed(Lane& lane, const Claimed& claimed, Cause cause, Bytes reason, std::int32_t pid, int signal) {
+  DeadPrefix prefix{};
+  prefix.at_ms = sys::wall_ms(), prefix.pid = pid, prefix.signal = static_cast<std::uint16_t>(signal), prefix.cause = static_cast<std::uint8_t>(cause);
+  prefix.priority = static_cast<std::uint8_t>(lane.number), prefix.reason_bytes = static_cast<std::uint32_t>(reason.size());
+  // A claim that only finds the attempts used up delivered nothing, and does not count.
+  prefix.attempts = static_cast<std::uint16_t>(claimed.word.claims() - (cause == Cause::max_attempts)), prefix.crashes = static_cast<std::uint16_t>(claimed.word.crashes());
+  std::string head(reinterpret_cast<const char*>(&prefix), sizeof prefix);
+  head.append(reason);
+  auto payload = claimed.page.payload(claimed.offset, claimed.word);
+  Move item;
+  item.payload = {head, Bytes(payload.data(), payload.size())};
+  item.birth = id_of_record(lane, claimed.page, claimed.offset, claimed.word);
+  item.stamp_us = sys::coarse_us();
+  lane.stream.lanes.fetch_or(1u << kDeadLane, std::memory_order_seq_cst);
+  Lane to(lane.me, lane.binding, kDeadLane);
+  Code code = move(to, claimed, item);
+  lane.error = std::move(to.error);
+  return code;
+}
+
+Status ClaimAccess::bury(Claim& claim, Bytes reason) {
+  Status done = with_claimed(claim, [&](Lane& lane, const Claimed& claimed) {
+    Code code = bury_claimed(lane, claimed, Cause::buried, reason, sys::process(), 0);
+    if (code == Code::ok || code == Code::fenced) release(claim, lane.me);
+    if (code == Code::ok) ring(lane.segment, lane.stream.space_bell, Wake::all);
+    return code;
+  });
+  return done;
+}
+
+ItemId ClaimAccess::id(const Claim& claim) {
+  if (!claim.pond_ || claim.pond_->usable() != Code::ok) return {};
+  ThreadContext* me = claim.pond_->thread();
+  if (!me) return {};
+  Lane lane(*me, Binding{claim.binding_}, claim.lane_);
+  PageView page;
+  if (claim.hold_ >= 0) page = view_of(lane.segment, Reference{claim.reference_});
+  else if (!lane.pin(Reference{claim.reference_}, page)) return lane.unpin(), ItemId{};
+  ItemId id = id_of_record(lane, page, claim.offset_, RecordWord{claim.word_});
+  if (claim.hold_ < 0) lane.unpin();
+  return id;
+}
+
+// -------------------------------------------------------------------------------------------------------------- reservation
+
+ItemId ClaimAccess::commit(Reservation& r) {
+  if (!r.pond_ || r.pond_->usable() != Code::ok) return r.id_;
+  ThreadContext* me = r.pond_->thread();
+  if (!me) return r.id_;
+  Lane lane(*me, Binding{r.binding_}, r.lane_);
+  Place place{view_of(lane.segment, Reference{r.reference_}), r.offset_, r.ids_before_, r.id_.seq(), RecordWord{r.word_}};
+  publish(lane, place, place.word.ready().with_claims(0), 1, lane.wake_one());
+  bool cleared = (lane.stream.state.load(std::memory_order_relaxed) & 0xff) != static_cast<std::uint64_t>(StreamState::live);
+  r.pond_->give_hold(*me, r.hold_);
+  me->open_claims--;
+  r.pond_ = nullptr;
+  if (cleared) sweep_tombed(*me, lane.binding);
+  return r.id_;
+}
+
+void ClaimAccess::abandon(Reservation& r) {
+  if (!r.pond_ || r.pond_->usable() != Code::ok) return;
+  ThreadContext* me = r.pond_->thread();
+  if (!me) return;
+  Lane lane(*me, Binding{r.binding_}, r.lane_);
+  Place place{view_of(lane.segment, Reference{r.reference_}), r.offset_, r.ids_before_, r.id_.seq(), RecordWord{r.word_}};
+  internal::abandon(lane, place);
+  Reference over = page_is_over(place.page) ? place.page.reference : Reference{};
+  r.pond_->give_hold(*me, r.hold_);
+  me->open_claims--;
+  r.pond_ = nullptr;
+  if (over) unlink_done(lane, over);
+}
+
+}  // namespace headpond::internal
+
+// -------------------------------------------------------------------------------------------------------------- the handles
+
+namespace headpond {
+
+using internal::ClaimAccess;
+
+Claim::Claim(Claim&& other) noexcept
+    : pond_(std::exchange(other.pond_, nullptr)),
+      binding_(other.binding_),
+      reference_(other.reference_),
+      word_(other.word_),
+      offset_(other.offset_),
+      hold_(other.hold_),
+      lane_(other.lane_),
+      shared_hold_(other.shared_hold_),
+      payload_(other.payload_),
+      copy_(std::move(other.copy_)) {}
+
+Claim& Claim::operator=(Claim&& other) noexcept {
+  if (this == &other) return *this;
+  this->~Claim();
+  return *new (this) Claim(std::move(other));
+}
+
+Claim::~Claim() {
+  if (pond_) (void)ClaimAccess::give_back(*this);
+}
+
+ItemId Claim::id() const noexcept { return ClaimAccess::id(*this); }
+Status Claim::ack() { return ClaimAccess::ack(*this); }
+Status Claim::nack(NackOptions options) {
+  if (options.delay.count() < 0 || options.delay > std::chrono::hours(24 * 365)) return {Code::invalid, "delay must be from 0 to 365 days"};
+  return ClaimAccess::nack(*this, options.delay);
+}
+Status Claim::extend(milliseconds lease) {
+  if (lease.count() < 1 || lease > std::chrono::hours(24 * 30)) return {Code::invalid, "a lease is from 1 ms to 30 days"};
+  return ClaimAccess::extend(*this, lease);
+}
+Status Claim::bury(Bytes reason) {
+  if (reason.size() > 1024) return {Code::too_large, "a reason has at most 1,024 bytes"};
+  return ClaimAccess::bury(*this, reason);
+}
+
+Reservation::Reservation(Reservation&& other) noexcept
+    : pond_(std::exchange(other.pond_, nullptr)),
+      binding_(other.binding_),
+      reference_(other.reference_),
+      word_(other.word_),
+      ids_before_(other.ids_before_),
+      offset_(other.offset_),
+      hold_(other.hold_),
+      lane_(other.lane_),
+      id_(other.id_),
+      data_(other.data_) {}
+
+Reservation& Reservation::operator=(Reservation&& other) noexcept {
+  if (this == &other) return *this;
+  this->~Reservation();
+  return *new (this) Reservation(std::move(other));
+}
+
+Reservation::~Reservation() {
+  if (pond_) ClaimAccess::abandon(*this);
+}
+
+ItemId Reservation::commit() noexcept { return ClaimAccess::commit(*this); }
+
+}  // namespace headpond

@@ -1,0 +1,65 @@
+// Visiting every record of a lane from `first` on, pinned page by pinned page. For looks, counts and sweeps, not for the hot path.
+#pragma once
+
+#include "lane.h"
+
+namespace headpond::internal {
+
+enum class Visit { go_on, stop };
+
+/// Calls page(view) for each page and record(view, offset, word, id) for each record that is not FREE or SEAL. `page` may answer false: skip its
+/// records. Codes: ok (to the end, or stopped); not_found (the tomb ended it, or the stream is gone); corruption. A page that goes away under
+/// the walk makes it begin anew at `first`; records may then be visited twice, with the same id. Leaves the last page pinned.
+template <class OnPage, class OnRecord>
+Code for_each_record(Lane& lane, OnPage on_page, OnRecord on_record) {
+  PageView page;
+  Reference next{};
+  for (int restarts = 0;;) {
+    if (!next) {
+      Reference first{lane.words.first.load(std::memory_order_acquire)};
+      if (first.is_tomb()) return Code::not_found;
+      if (!first) return first.generation() == lane.binding.generation() ? Code::ok : Code::not_found;
+      next = first;
+    }
+    if (!lane.pin(next, page)) {
+      if (!lane.current()) return Code::not_found;
+      if (++restarts >= kRestarts) return lane.damaged({}, 0, "a page of the chain does not validate");
+      next = {};
+      continue;
+    }
+    if (!lane.current()) return Code::not_found;
+    std::uint64_t offset = kFirstRecord, ids = 0;
+    bool wanted = on_page(page);
+    if (!wanted) {
+      // Only the link is followed; who needs the ids takes them from first_seq.
+      next = Reference{page.header->next.load(std::memory_order_acquire)};
+      if (next.raw == 0) return Code::ok;
+      if (next.is_tomb()) return Code::not_found;
+      continue;
+    }
+    for (;;) {
+      if (!page.holds(offset)) return lane.damaged(page, offset, "a walk left the page");
+      RecordWord word{page.word(offset).load(std::memory_order_acquire)};
+      if (word.raw == 0) return Code::ok;
+      if (word.state() == RecordState::seal) break;
+      std::uint64_t extent = page.extent(offset, word);
+      if (!extent) return lane.damaged(page, offset, "a record is longer than its page");
+      if (on_record(page, offset, word, id_of(page, ids)) == Visit::stop) return Code::ok;
+      // It may have become several records since: a span that is now published is walked as such.
+      RecordWord after{page.word(offset).load(std::memory_order_acquire)};
+      if (word.state() == RecordState::writing && after.state() != RecordState::writing) word = after, extent = page.extent(offset, word);
+      if (!extent) return lane.damaged(page, offset, "a record is longer than its page");
+      offset += extent, ids += word.ids();
+    }
+    next = Reference{page.header->next.load(std::memory_order_acquire)};
+    if (next.raw == 0) return Code::ok;
+    if (next.is_tomb()) return Code::not_found;
+  }
+}
+
+template <class OnRecord>
+Code for_each_record(Lane& lane, OnRecord on_record) {
+  return for_each_record(lane, [](const PageView&) { return true; }, on_record);
+}
+
+}  // namespace headpond::internal

@@ -1,0 +1,126 @@
+// A lane, one chain of pages of records, as one operation of one thread sees it; and its pages under a pin.
+#pragma once
+
+#include "attachment.h"
+#include "headpond/queue.h"
+#include "wait.h"
+
+namespace headpond::internal {
+
+constexpr std::uint64_t round8(std::uint64_t bytes) { return (bytes + 7) & ~7ULL; }
+
+/// How a record lies in its page: header, MovedRecord if it moved, its size if that does not fit in the word, payload.
+constexpr std::uint64_t record_bytes(std::uint64_t payload, std::uint32_t flags) {
+  return kRecordHeader + ((flags & kMoved) ? sizeof(MovedRecord) : 0) + ((flags & kLarge) ? 8 : 0) + round8(payload);
+}
+
+struct PageView {
+  Reference reference;
+  PageHeader* header = nullptr;
+  char* base = nullptr;
+  std::uint64_t bytes = 0;
+
+  explicit operator bool() const { return header != nullptr; }
+  Word& word(std::uint64_t offset) const { return *reinterpret_cast<Word*>(base + offset); }
+  Word& lease(std::uint64_t offset) const { return *reinterpret_cast<Word*>(base + offset + 8); }
+  MovedRecord& moved(std::uint64_t offset) const { return *reinterpret_cast<MovedRecord*>(base + offset + kRecordHeader); }
+  bool holds(std::uint64_t offset) const { return offset >= kFirstRecord && offset + 8 <= bytes && offset % 8 == 0; }
+
+  /// Bytes up to the next record; 0: damaged.
+  std::uint64_t extent(std::uint64_t offset, RecordWord word) const {
+    std::uint64_t size = word.size();
+    if (word.flags() & (kMoved | kLarge)) [[unlikely]] {
+      std::uint64_t at = offset + kRecordHeader + (word.has(kMoved) ? sizeof(MovedRecord) : 0);
+      if (word.has(kLarge)) {
+        if (at + 8 > bytes) return 0;
+        size = *reinterpret_cast<const std::uint64_t*>(base + at);
+        if (size > bytes) return 0;
+      }
+      // A span that was abandoned says its whole length in `size`.
+      std::uint64_t all = record_bytes(size, word.flags());
+      return offset + all + 8 <= bytes ? all : 0;
+    }
+    std::uint64_t all = kRecordHeader + round8(size);
+    return offset + all + 8 <= bytes ? all : 0;
+  }
+  /// The payload. REQUIRES: extent() != 0.
+  std::span<char> payload(std::uint64_t offset, RecordWord word) const {
+    char* at = base + offset + kRecordHeader;
+    if (word.has(kMoved)) at += sizeof(MovedRecord);
+    std::uint64_t size = word.size();
+    if (word.has(kLarge)) size = *reinterpret_cast<const std::uint64_t*>(at), at += 8;
+    return {at, size};
+  }
+};
+
+/// Where an operation works. On the stack of one call.
+struct Lane {
+  ThreadContext& me;
+  Segment& segment;
+  StreamWords& stream;
+  LaneWords& words;
+  Binding binding;
+  int number;
+  Status error;  // detail of the last code that was not ok, if there is any
+
+  Lane(ThreadContext& thread, Binding b, int lane)
+      : me(thread), segment(thread.pond->segment()), stream(segment.stream(b.index())), words(stream.lane[lane]), binding(b), number(lane) {}
+
+  std::uint64_t page_stream() const { return binding.index() | static_cast<std::uint64_t>(number) << 28; }
+  /// Is the descriptor still in the life that the binding names? Read after a pin: then what was read from the descriptor before was
+  /// this stream's, and the pinned page keeps the descriptor from being freed.
+  bool current() const { return stream.state.load(std::memory_order_acquire) >> 28 == binding.generation(); }
+
+  /// Pins, then validates: true if the page is in the life that the reference names and belongs to this lane. The other side of the fence
+  /// is the recycler's membarrier between unlinking and its look at the pins.
+  bool pin(Reference r, PageView& out) const {
+    if (!r || !segment.backed(r.page())) [[unlikely]] return false;
+    if (segment.uses_membarrier()) me.pins->pin.store(r.page(), std::memory_order_relaxed);
+    else me.pins->pin.exchange(r.page(), std::memory_order_seq_cst);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    LifeEntry& entry = segment.life(r.page());
+    LifeWord life{entry.life.load(std::memory_order_acquire)};
+    if (life.generation() != r.generation() || !life.reachable()) [[unlikely]] return false;
+    char* base = segment.page(r.page());
+    auto* header = reinterpret_cast<PageHeader*>(base);
+    if (header->stream.load(std::memory_order_relaxed) != page_stream()) [[unlikely]] return false;
+    out = {r, header, base, entry.units.load(std::memory_order_relaxed) * kUnit};
+    return true;
+  }
+  void unpin() const { me.pins->pin.store(0, std::memory_order_release); }
+
+  /// Sets the owner's bit in the page, before the first compare-exchange there: the reaper skips pages without it.
+  void mark(const PageView& page) const {
+    if (!(page.header->owners.load(std::memory_order_relaxed) & me.owner_bit)) [[unlikely]]
+      page.header->owners.fetch_or(me.owner_bit, std::memory_order_seq_cst);
+  }
+  /// Before the first change that takes a READY record away, or makes ids of none.
+  static void disturb(const PageView& page) {
+    if (!page.header->disturbed.load(std::memory_order_relaxed)) [[unlikely]] page.header->disturbed.store(1, std::memory_order_seq_cst);
+  }
+
+  Wake wake_one() const { return number == 0 && is_log() ? Wake::all : Wake::one; }
+  bool is_log() const { return (stream.state.load(std::memory_order_relaxed) >> 8 & 0xff) == static_cast<std::uint64_t>(Kind::log); }
+  Code damaged(const PageView& page, std::uint64_t offset, const char* what) {
+    error = Status(Code::corruption, "pond " + me.pond->name() + ": stream " + std::to_string(binding.index()) + ", lane " + std::to_string(number) + ", page " +
+                                         std::to_string(page.reference.page()) + " at " + std::to_string(offset) + ": " + what + "; `headpond verify` shows more");
+    return Code::corruption;
+  }
+  Code failed(Status status) {
+    error = std::move(status);
+    return error.code();
+  }
+};
+
+/// Drops the pin at the end of an operation.
+struct Unpin {
+  const Lane& lane;
+  ~Unpin() { lane.unpin(); }
+};
+
+/// For walks that start again when a page has gone under them.
+constexpr int kRestarts = 100'000;
+
+inline std::uint64_t id_of(const PageView& page, std::uint64_t ids_before) { return page.header->first_seq.load(std::memory_order_relaxed) + ids_before; }
+
+}  // namespace headpond::internal

@@ -1,0 +1,56 @@
+#include "lease.h"
+
+#include "each.h"
+
+namespace headpond::internal {
+
+void begin_lease(Lane&, const Claimed& claimed, std::uint64_t deadline_us) {
+  Word& lease = claimed.page.lease(claimed.offset);
+  for (;;) {
+    LeaseWord seen{lease.load(std::memory_order_acquire)};
+    if (seen.is_lease_of(claimed.word)) return;  // somebody has begun it already
+    if (claimed.page.word(claimed.offset).load(std::memory_order_acquire) != claimed.word.raw) return;
+    std::uint64_t expected = seen.raw;
+    if (lease.compare_exchange_strong(expected, LeaseWord::make(claimed.word.claims(), false, deadline_us).raw, std::memory_order_acq_rel)) return;
+  }
+}
+
+bool extend_lease(Lane& lane, const Claimed& claimed, std::uint64_t deadline_us) {
+  Word& lease = claimed.page.lease(claimed.offset);
+  for (;;) {
+    LeaseWord seen{lease.load(std::memory_order_acquire)};
+    if (claimed.page.word(claimed.offset).load(std::memory_order_acquire) != claimed.word.raw) return false;
+    if (!seen.is_lease_of(claimed.word)) {
+      begin_lease(lane, claimed, deadline_us);
+      continue;
+    }
+    if (seen.mark()) return false;
+    if (seen.value() >= deadline_us) return true;
+    std::uint64_t expected = seen.raw;
+    if (lease.compare_exchange_strong(expected, LeaseWord::make(claimed.word.claims(), false, deadline_us).raw, std::memory_order_acq_rel)) return true;
+  }
+}
+
+std::uint64_t expire_leases(Lane& lane) {
+  std::uint64_t now = sys::coarse_us(), time = lane.stream.lease_us.load(std::memory_order_relaxed), returned = 0;
+  Unpin unpin{lane};
+  (void)for_each_record(lane, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t) {
+    if (word.state() != RecordState::claimed) return Visit::go_on;
+    Claimed claimed{page, offset, word};
+    LeaseWord lease{page.lease(offset).load(std::memory_order_acquire)};
+    if (!lease.is_lease_of(word)) {
+      if (time) begin_lease(lane, claimed, now + time);
+      return Visit::go_on;
+    }
+    if (!lease.mark()) {
+      if (lease.value() > now) return Visit::go_on;
+      std::uint64_t expected = lease.raw;
+      if (!page.lease(offset).compare_exchange_strong(expected, LeaseWord::make(word.claims(), true, lease.value()).raw, std::memory_order_acq_rel)) return Visit::go_on;
+    }
+    returned += give_back(lane, claimed);
+    return Visit::go_on;
+  });
+  return returned;
+}
+
+}  // namespace headpond::internal

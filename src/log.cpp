@@ -1,0 +1,310 @@
+#include "headpond/log.h"
+
+#include <algorithm>
+
+#include "claim_access.h"
+#include "reap.h"
+#include "retire.h"
+#include "stats.h"
+#include "stream.h"
+#include "unlink.h"
+
+namespace headpond {
+
+using namespace internal;
+
+namespace {
+
+constexpr std::uint64_t kLargestRecord = 1ULL << 30;
+
+Status check_record(std::uint64_t size) {
+  if (size > kLargestRecord) return {Code::too_large, "a record has " + std::to_string(size) + " bytes; the limit is 1 GiB"};
+  return {};
+}
+
+}  // namespace
+
+Result<std::uint64_t> Log::append(Bytes record, std::optional<milliseconds> full_timeout) {
+  if (Status good = check_record(record.size()); !good) return good;
+  std::uint64_t seq = 0;
+  Parts parts{record, {}};
+  if (Status done = stream_->append({&parts, 1}, 0, 0, full_timeout, seq); !done) return done;
+  return seq;
+}
+
+Result<std::uint64_t> Log::append_many(std::span<const Bytes> records, std::optional<milliseconds> full_timeout) {
+  if (records.empty()) return Status(Code::invalid, "append_many of no record");
+  std::vector<Parts> parts;
+  parts.reserve(records.size());
+  for (Bytes record : records) {
+    if (Status good = check_record(record.size()); !good) return good;
+    parts.push_back({record, {}});
+  }
+  std::uint64_t seq = 0;
+  if (Status done = stream_->append(parts, 0, 0, full_timeout, seq); !done) return done;
+  return seq;
+}
+
+Result<Reservation> Log::reserve(std::size_t size) { return Queue(stream_).reserve(size); }
+
+// -------------------------------------------------------------------------------------------------------------------- scan
+//
+// A scan stands on a page with a hold pin, which it passes on from page to page while the operation pin is on both sides: nothing that it
+// reads goes away under it. Without a free hold pin it pins for one record at a time and hands out copies.
+
+struct Scan::State {
+  std::shared_ptr<Stream> stream;
+  std::uint64_t after = 0, left = 0;
+  Binding binding;
+  PageView page;
+  std::uint64_t offset = 0, seq = 0;  // seq: of the record at `offset`
+  int hold = -1;
+  std::string copy;
+
+  Code next(ThreadContext& me, Binding now, Record& out, Status& error) {
+    if (now != binding) leave(&me), binding = now;  // cleared: the name has another stream
+    Lane lane(me, binding, 0);
+    Unpin unpin{lane};
+    Code code = step(lane, out);
+    if (!lane.error.ok()) error = std::move(lane.error);
+    return code;
+  }
+
+  void leave(ThreadContext* me) {
+    page = {};
+    if (hold < 0 || !me) return;
+    stream->pond().give_hold(*me, hold);
+    me->open_claims--;
+    hold = -1;
+  }
+
+ private:
+  /// Onto a page that is pinned; the hold follows.
+  void stand_on(Lane& lane, const PageView& on) {
+    if (!page && hold < 0 && (hold = lane.me.pond->take_hold(lane.me)) >= 0) lane.me.open_claims++;
+    page = on, offset = kFirstRecord, seq = id_of(on, 0);
+    if (hold >= 0) lane.me.pond->participant().hold[hold].store(on.reference.page(), std::memory_order_release);
+  }
+
+  Code from_first(Lane& lane) {
+    for (int restarts = 0; restarts < kRestarts; restarts++) {
+      Reference first{lane.words.first.load(std::memory_order_acquire)};
+      if (first.is_tomb()) return Code::not_found;
+      if (!first) return first.generation() == lane.binding.generation() ? Code::empty : Code::not_found;
+      PageView on;
+      if (lane.pin(first, on)) {
+        if (!lane.current()) return Code::not_found;
+        stand_on(lane, on);
+        return Code::ok;
+      }
+      if (!lane.current()) return Code::not_found;
+    }
+    return lane.damaged({}, 0, "its first page does not validate");
+  }
+
+  Code step(Lane& lane, Record& out) {
+    if (page && hold < 0) {  // not held: is it still in the same life?
+      PageView again;
+      if (!lane.pin(page.reference, again)) page = {};
+    }
+    if (!page) {
+      if (Code code = from_first(lane); code != Code::ok) return code;
+    }
+    for (;;) {
+      if (!page.holds(offset)) return lane.damaged(page, offset, "a read left the page");
+      RecordWord word{page.word(offset).load(std::memory_order_acquire)};
+      if (word.raw == 0 || word.state() == RecordState::writing) {
+        if (word.has(kIntent)) help_move(lane, page, offset, word);
+        return Code::empty;
+      }
+      if (word.state() == RecordState::seal) {
+        if (Code code = next_page(lane); code != Code::ok) return code;
+        continue;
+      }
+      std::uint64_t extent = page.extent(offset, word);
+      if (!extent) return lane.damaged(page, offset, "a record is longer than its page");
+      std::uint64_t at = offset, id = seq;
+      offset += extent, seq += word.ids();
+      if (word.state() == RecordState::done || id <= after || id < lane.stream.trimmed.load(std::memory_order_acquire)) continue;
+      auto payload = page.payload(at, word);
+      out = {id, Bytes(payload.data(), payload.size())};
+      if (hold < 0) copy.assign(payload.data(), payload.size()), out.payload = copy;
+      after = id;
+      return Code::ok;
+    }
+  }
+
+  Code next_page(Lane& lane) {
+    Reference next{page.header->next.load(std::memory_order_acquire)};
+    if (next.raw == 0) return Code::empty;
+    if (next.is_tomb()) return Code::not_found;
+    PageView on;
+    if (lane.pin(next, on)) {
+      stand_on(lane, on);
+      return Code::ok;
+    }
+    page = {};  // trimmed away under us: `after` keeps our place
+    return from_first(lane);
+  }
+};
+
+Scan::Scan(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Scan::Scan(Scan&& other) noexcept = default;
+Scan& Scan::operator=(Scan&& other) noexcept {
+  if (this != &other) {
+    this->~Scan();
+    new (this) Scan(std::move(other));
+  }
+  return *this;
+}
+Scan::~Scan() {
+  if (!state_ || state_->stream->pond().forked()) return;
+  state_->leave(state_->stream->pond().thread());
+}
+
+bool Scan::next() {
+  if (!state_ || state_->left == 0) return false;
+  status_ = state_->stream->run(false, [&](ThreadContext& me, Binding binding, Status& error) { return state_->next(me, binding, record_, error); });
+  if (status_.ok()) return state_->left--, true;
+  if (status_.code() == Code::empty || status_.code() == Code::not_found) status_ = Status();
+  return false;
+}
+
+Scan Log::scan(ScanOptions options) const {
+  auto state = std::make_unique<Scan::State>();
+  state->stream = stream_;
+  state->after = options.after > 0 ? static_cast<std::uint64_t>(options.after) : 0;
+  state->left = options.limit;
+  return Scan(std::move(state));
+}
+
+Follower Log::follow(std::int64_t after) const { return Follower(scan({.after = after, .limit = UINT64_MAX})); }
+
+Result<Record> Follower::next(milliseconds timeout) {
+  if (!scan_.state_) return Code::closed;
+  Stream& stream = *scan_.state_->stream;
+  Record out;
+  Status done = stream.run(timeout.count() > 0, [&](ThreadContext& me, Binding binding, Status& error) { return scan_.state_->next(me, binding, out, error); });
+  if (done.code() == Code::empty && timeout.count() > 0)
+    done = stream.wait(timeout, [&](ThreadContext& me, Binding binding, bool look, Status& error) {
+      if (look) reap_dead(me);
+      return scan_.state_->next(me, binding, out, error);
+    });
+  if (done.ok()) return out;
+  if (done.code() == Code::empty || done.code() == Code::not_found) return Code::timeout;
+  return done;
+}
+
+// ------------------------------------------------------------------------------------------------------------------ figures
+
+Result<std::uint64_t> Log::last_seq() const {
+  std::uint64_t last = 0;
+  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
+    LogStats stats;
+    Lane lane(me, binding, 0);
+    Unpin unpin{lane};
+    Tail tail(lane);
+    switch (tail.find()) {
+      case Tail::At::damaged: return error = std::move(lane.error), Code::corruption;
+      case Tail::At::gone: return Code::not_found;
+      default: last = tail.next_id() - 1;
+    }
+    // What is being written at the end is not readable yet: a walk over the last page finds where reading ends.
+    if (!tail.page) return Code::ok;
+    std::uint64_t ids = 0;
+    for (std::uint64_t at = kFirstRecord; at < tail.offset;) {
+      RecordWord word{tail.page.word(at).load(std::memory_order_acquire)};
+      std::uint64_t extent = word.raw ? tail.page.extent(at, word) : 0;
+      if (!extent || word.state() == RecordState::writing || word.state() == RecordState::seal) break;
+      at += extent, ids += word.ids();
+    }
+    last = id_of(tail.page, ids) - 1;
+    return Code::ok;
+  });
+  if (done.ok() || done.code() == Code::not_found) return last;
+  return done;
+}
+
+Result<LogStats> Log::stats() const {
+  LogStats out;
+  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) { return log_stats(me, binding, out, error); });
+  if (done.ok() || done.code() == Code::not_found) return out;
+  return done;
+}
+
+// --------------------------------------------------------------------------------------------------------------------- trim
+
+Result<std::uint64_t> Log::trim(std::uint64_t below) {
+  std::uint64_t trimmed = 0;
+  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
+    Lane lane(me, binding, 0);
+    std::uint64_t next = 0;
+    {
+      Unpin unpin{lane};
+      Tail tail(lane);
+      Tail::At at = tail.find();
+      if (at == Tail::At::damaged) return error = std::move(lane.error), Code::corruption;
+      if (at == Tail::At::gone) return Code::not_found;
+      next = tail.next_id();
+    }
+    below = std::min(below, next);  // what comes later is not trimmed in advance
+    Word& word = lane.stream.trimmed;
+    for (trimmed = word.load(std::memory_order_acquire); trimmed < below && !word.compare_exchange_weak(trimmed, below, std::memory_order_acq_rel);) {}
+    trimmed = std::max(trimmed, below);
+    unlink_done(lane);
+    return Code::ok;
+  });
+  if (done.ok() || done.code() == Code::not_found) return trimmed;
+  return done;
+}
+
+namespace {
+
+Key cursor_key(const Key& log, Bytes cursor) { return {Kind::cursor, log.scope, log.name, log.key, std::string(cursor)}; }
+
+/// Runs work(Directory&) -> Result<Values>.
+template <class Work>
+Result<std::uint64_t> with_directory(Stream& stream, Work work) {
+  if (Code usable = stream.pond().usable(); usable != Code::ok) return usable;
+  ThreadContext* me = stream.pond().thread();
+  if (!me) return Code::full;
+  Directory directory(*me);
+  auto values = work(directory);
+  if (!values) return values.status();
+  return values->first;
+}
+
+}  // namespace
+
+Result<std::uint64_t> Log::trim_committed() {
+  std::uint64_t below = UINT64_MAX;
+  auto listed = with_directory(*stream_, [&](Directory& directory) -> Result<Directory::Values> {
+    auto members = directory.list(&stream_->key().scope);
+    if (!members) return members.status();
+    for (auto& m : *members)
+      if (m.key.kind == Kind::cursor && m.key.name == stream_->key().name && m.key.key == stream_->key().key) below = std::min(below, m.values.first + 1);
+    return Directory::Values{};
+  });
+  if (!listed) return listed.status();
+  return trim(below == UINT64_MAX ? 0 : below);
+}
+
+Result<std::uint64_t> Log::committed(Bytes cursor) const {
+  auto place = with_directory(*stream_, [&](Directory& directory) { return directory.values(cursor_key(stream_->key(), cursor)); });
+  if (place.code() == Code::not_found) return std::uint64_t{0};
+  return place;
+}
+Result<std::uint64_t> Log::commit(Bytes cursor, std::uint64_t seq) {
+  return with_directory(*stream_, [&](Directory& directory) { return directory.set_values(cursor_key(stream_->key(), cursor), {seq, 0}, true); });
+}
+Status Log::drop_cursor(Bytes cursor) {
+  auto dropped = with_directory(*stream_, [&](Directory& directory) -> Result<Directory::Values> {
+    if (Status erased = directory.erase(cursor_key(stream_->key(), cursor)); !erased) return erased;
+    return Directory::Values{};
+  });
+  return dropped ? Status() : dropped.status();
+}
+
+Result<std::uint64_t> Log::clear() { return Queue(stream_).clear(); }
+
+}  // namespace headpond

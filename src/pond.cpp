@@ -1,0 +1,87 @@
+#include "headpond/pond.h"
+
+#include "headpond/headpond.h"
+#include "pond_access.h"
+#include "reap.h"
+
+namespace headpond {
+
+using namespace internal;
+
+const char* version() noexcept { return "0.1.0"; }
+std::uint32_t layout_version() noexcept { return kLayoutVersion; }
+
+namespace {
+
+Status check_local(const Options& options) {
+  if (options.spin.count() < 0 || options.spin > std::chrono::milliseconds(10)) return {Code::invalid, "spin must be from 0 to 10 ms"};
+  if (options.full_timeout.count() < 0) return {Code::invalid, "full_timeout must not be negative"};
+  if (options.queue.lease.count() < 0 || options.queue.lease > std::chrono::hours(24 * 30)) return {Code::invalid, "queue.lease must be 0, or from 1 ms to 30 days"};
+  if (options.queue.max_attempts > 65535) return {Code::invalid, "queue.max_attempts is " + std::to_string(options.queue.max_attempts) + "; it must be from 0 to 65,535"};
+  return {};
+}
+
+Result<std::shared_ptr<Attachment>> attach(const std::string& name, const Options& options, bool create) {
+  if (Status good = check_local(options); !good) return good;
+  auto attachment = Attachment::open(name, options, create);
+  if (!attachment) return attachment;
+  if (ThreadContext* me = (*attachment)->thread()) reap_dead(*me);
+  if (options.maintenance)
+    (*attachment)->start_maintenance([](Attachment& pond) {
+      ThreadContext* me = pond.thread();
+      if (me && pond.usable() == Code::ok) reap_dead(*me);
+    });
+  return attachment;
+}
+
+}  // namespace
+
+Pond::Pond(std::shared_ptr<Attachment> attachment) : attachment_(std::move(attachment)) {}
+Pond::Pond(Pond&&) noexcept = default;
+Pond& Pond::operator=(Pond&&) noexcept = default;
+Pond::~Pond() = default;
+
+Result<Pond> Pond::open(const std::string& name, const Options& options) {
+  auto attachment = attach(name, options, true);
+  if (!attachment) return attachment.status();
+  return Pond(std::move(*attachment));
+}
+Result<Pond> Pond::open_existing(const std::string& name, const Options& options) {
+  auto attachment = attach(name, options, false);
+  if (!attachment) return attachment.status();
+  return Pond(std::move(*attachment));
+}
+
+Status Pond::remove(const std::string& name, const RemoveOptions& options) {
+  if (Status good = Segment::check_name(name); !good) return good;
+  auto state = StateFolder::open(name, options.state_home, false);
+  if (!state) {
+    if (state.code() != Code::not_found) return state.status();
+    return Segment::remove(name);  // its folder is gone: only the name is left
+  }
+  auto right = state->exclusive();
+  if (!right) return right.status();
+  Status removed = Segment::remove(name);
+  if (!removed && removed.code() != Code::not_found) return removed;
+  if (!options.keep_state) {
+    if (Status discarded = state->discard(); !discarded) return discarded;
+    if (removed.code() == Code::not_found) return {};  // the cure of a half-removed pond
+  }
+  return removed;
+}
+
+const std::string& Pond::name() const noexcept { return attachment_->name(); }
+Scope Pond::scope(Bytes name) const { return Scope(attachment_, std::string(name)); }
+Result<Stats> Pond::stats() const { return pond_stats(*attachment_); }
+Result<Findings> Pond::verify() const { return pond_verify(*attachment_); }
+
+Result<std::uint32_t> Pond::reap() const {
+  if (Code usable = attachment_->usable(); usable != Code::ok) return usable;
+  ThreadContext* me = attachment_->thread();
+  if (!me) return Code::full;
+  std::uint32_t reaped = reap_dead(*me);
+  make_room(*me);
+  return reaped;
+}
+
+}  // namespace headpond

@@ -1,0 +1,12 @@
+// What Pond's methods do, room by room.
+#pragma once
+
+#include "directory.h"
+#include "headpond/pond.h"
+
+namespace headpond::internal {
+
+Result<Stats> pond_stats(Attachment& pond);     // stats.cpp
+Result<Findings> pond_verify(Attachment& pond);  // verify.cpp
+
+}  // namespace headpond::internal

@@ -1,0 +1,512 @@
+#include "headpond/queue.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "claim_access.h"
+#include "delay.h"
+#include "each.h"
+#include "lease.h"
+#include "move.h"
+#include "reap.h"
+#include "retire.h"
+#include "stats.h"
+#include "stream.h"
+#include "unlink.h"
+
+namespace headpond {
+
+using namespace internal;
+
+namespace {
+
+constexpr std::uint64_t kLargestItem = 1ULL << 30;
+
+Status check_push(std::uint64_t size, const PushOptions& options) {
+  if (size > kLargestItem) return {Code::too_large, "an item has " + std::to_string(size) + " bytes; the limit is 1 GiB"};
+  if (options.priority < 0 || options.priority >= kPriorities) return {Code::invalid, "priority is " + std::to_string(options.priority) + "; it must be from 0 to 7"};
+  if (options.delay.count() < 0 || options.delay > std::chrono::hours(24 * 365)) return {Code::invalid, "delay must be from 0 to 365 days"};
+  return {};
+}
+
+DelayedPrefix delayed_prefix(const PushOptions& options) {
+  return {sys::wall_ms() + static_cast<std::uint64_t>(options.delay.count()), 0, 0, static_cast<std::uint32_t>(options.priority)};
+}
+
+ItemId item_id(int lane, std::uint64_t seq) { return {static_cast<std::uint64_t>(lane) << 60 | seq}; }
+
+Bytes as_bytes(const DelayedPrefix& prefix) { return {reinterpret_cast<const char*>(&prefix), sizeof prefix}; }
+
+/// Priorities that may have items, highest first: work(lane number) until it answers something else than empty.
+template <class Work>
+Code by_priority(const StreamWords& stream, Work work) {
+  std::uint32_t lanes = (stream.lanes.load(std::memory_order_acquire) | 1) & ((1u << kPriorities) - 1);
+  for (Code held_up = Code::empty;;) {
+    int lane = 31 - std::countl_zero(lanes);
+    Code code = work(lane);
+    if (code != Code::empty && code != Code::timeout) return code;
+    if (code == Code::timeout) held_up = code;
+    lanes &= ~(1u << lane);
+    if (lanes == 0) return held_up;
+  }
+}
+
+/// The item has used up its attempts: to the dead letters instead of to a worker.
+Code bury_spent(Lane& lane, const Claimed& claimed) {
+  LeaseWord last{claimed.page.lease(claimed.offset).load(std::memory_order_acquire)};
+  bool death = last.claims() == 0 && last.mark();
+  return bury_claimed(lane, claimed, Cause::max_attempts, {}, death ? static_cast<std::int32_t>(last.value() & 0xffffffff) : 0, death ? static_cast<int>(last.value() >> 32 & 127) : 0);
+}
+
+/// What an empty look does before it says so: dead workers' claims, expired leases, and a large empty tail. True: look again.
+bool look_around(ThreadContext& me, Binding binding) {
+  bool again = reap_dead(me) > 0;
+  StreamWords& stream = me.pond->segment().stream(binding.index());
+  std::uint32_t lanes = stream.lanes.load(std::memory_order_acquire) | 1;
+  bool leased = stream.policy.load(std::memory_order_relaxed) & kLeased;
+  bool calm = ++me.empty_looks % 8 == 0;  // not between two items of a stream that flows
+  for (int n = 0; n < kPriorities; n++) {
+    if (!(lanes >> n & 1)) continue;
+    Lane lane(me, binding, n);
+    if (leased) again |= expire_leases(lane) > 0;
+    if (calm) shrink_tail(lane);
+  }
+  return again;
+}
+
+/// One claim in any priority. `use` gets the lane and the claim, its page pinned, and returns the page if that is over.
+template <class Use>
+Code claim_next(ThreadContext& me, Binding binding, bool look, Status& error, Use use) {
+  StreamWords& stream = me.pond->segment().stream(binding.index());
+  for (bool again = true; again;) {
+    again = false;
+    std::uint32_t policy = stream.policy.load(std::memory_order_relaxed);
+    if (policy & kPaused) [[unlikely]] return Code::paused;
+    if (stream.lanes.load(std::memory_order_acquire) >> kDelayedLane & 1 && something_due(stream, sys::wall_ms())) [[unlikely]] promote_due(me, binding);
+    if (policy & kLeased && ++me.claims_made % 64 == 0) [[unlikely]] look_around(me, binding);
+    Code code = by_priority(stream, [&](int number) {
+      Lane lane(me, binding, number);
+      Unpin unpin{lane};
+      for (;;) {
+        Claimed claimed;
+        Code found = internal::claim(lane, claimed);
+        if (found != Code::ok) {
+          if (!lane.error.ok()) error = std::move(lane.error);
+          return found;
+        }
+        if (policy & kAttemptsLimited) [[unlikely]] {
+          std::uint32_t most = stream.max_attempts.load(std::memory_order_relaxed);
+          if (most && claimed.word.claims() > most) {
+            Code buried = bury_spent(lane, claimed);
+            if (buried == Code::ok || buried == Code::fenced) continue;
+            PageView page;  // no room for it there: it waits on, and is not delivered
+            if (lane.pin(claimed.page.reference, page)) give_back(lane, {page, claimed.offset, claimed.word});
+            return buried;
+          }
+        }
+        if (policy & kLeased) [[unlikely]] {
+          if (std::uint64_t lease = stream.lease_us.load(std::memory_order_relaxed)) begin_lease(lane, claimed, sys::coarse_us() + lease);
+        }
+        Reference over = use(lane, claimed);
+        if (over) [[unlikely]] {
+          lane.unpin();
+          unlink_done(lane, over);
+        }
+        return Code::ok;
+      }
+    });
+    if (code != Code::empty || !look) return code;
+    again = look_around(me, binding);
+    if (!again) return Code::empty;
+  }
+  return Code::empty;
+}
+
+}  // namespace
+
+// --------------------------------------------------------------------------------------------------------------------- push
+
+Result<ItemId> Queue::push(Bytes item, PushOptions options) {
+  if (item.size() > kLargestItem || options.priority != 0 || options.delay.count() != 0) [[unlikely]] {
+    if (Status good = check_push(item.size(), options); !good) return good;
+  }
+  std::uint64_t seq = 0;
+  if (options.delay.count() > 0) [[unlikely]] {
+    DelayedPrefix prefix = delayed_prefix(options);
+    Parts parts{as_bytes(prefix), item};
+    if (Status done = stream_->append({&parts, 1}, kDelayedLane, prefix.due_ms, options.full_timeout, seq); !done) return done;
+    return item_id(kDelayedLane, seq);
+  }
+  Parts parts{item, {}};
+  if (Status done = stream_->append({&parts, 1}, options.priority, 0, options.full_timeout, seq); !done) return done;
+  return item_id(options.priority, seq);
+}
+
+Result<ItemId> Queue::push_many(std::span<const Bytes> items, PushOptions options) {
+  if (items.empty()) return Status(Code::invalid, "push_many of no item");
+  for (Bytes item : items)
+    if (Status good = check_push(item.size(), options); !good) return good;
+  bool delayed = options.delay.count() > 0;
+  DelayedPrefix prefix = delayed_prefix(options);
+  Parts few[64];
+  std::vector<Parts> many(items.size() > 64 ? items.size() : 0);
+  Parts* parts = many.empty() ? few : many.data();
+  for (std::size_t i = 0; i < items.size(); i++) parts[i] = delayed ? Parts{as_bytes(prefix), items[i]} : Parts{items[i], {}};
+  int lane = delayed ? kDelayedLane : options.priority;
+  std::uint64_t seq = 0;
+  if (Status done = stream_->append({parts, items.size()}, lane, delayed ? prefix.due_ms : 0, options.full_timeout, seq); !done) return done;
+  return item_id(lane, seq);
+}
+
+Result<Reservation> Queue::reserve(std::size_t size, int priority) {
+  if (Status good = check_push(size, {.delay = {}, .priority = priority, .full_timeout = {}}); !good) return good;
+  std::optional<Reservation> out;
+  int hold = -1;
+  Status done = stream_->run(true, [&](ThreadContext& me, Binding, Status&) { return hold = me.pond->take_hold(me), Code::ok; });
+  if (!done) return done;
+  if (hold < 0) return Status(Code::full, "all 64 hold pins of this process are in use; settle some claims or reservations");
+  done = stream_->reserve(size, priority, {}, [&](ThreadContext& me, Binding binding, const Place& place) {
+    Lane lane(me, binding, priority);
+    out = ClaimAccess::make(lane, place, hold);
+  });
+  if (out) return std::move(*out);
+  if (ThreadContext* me = stream_->pond().thread()) stream_->pond().give_hold(*me, hold);
+  return done;
+}
+
+// -------------------------------------------------------------------------------------------------------------------- claim
+
+Result<Claim> Queue::claim(milliseconds timeout) {
+  std::optional<Claim> out;
+  auto use = [&](Lane& lane, const Claimed& claimed) { return out = ClaimAccess::make(lane, claimed), Reference{}; };
+  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) { return claim_next(me, binding, false, error, use); });
+  if (!done && (done.code() == Code::empty || done.code() == Code::not_found || done.code() == Code::paused))
+    done = stream_->wait(timeout, [&](ThreadContext& me, Binding binding, bool look, Status& error) {
+      Code code = claim_next(me, binding, look, error, use);
+      return code == Code::paused && timeout.count() > 0 ? Code::empty : code;
+    });
+  if (out) [[likely]] return std::move(*out);
+  return done;
+}
+
+Result<std::vector<Claim>> Queue::claim_many(std::size_t most, milliseconds timeout) {
+  if (most == 0) return Status(Code::invalid, "claim_many of no item");
+  std::vector<Claim> out;
+  out.reserve(std::min<std::size_t>(most, 64));
+  auto use = [&](Lane& lane, const Claimed& claimed) { return out.push_back(ClaimAccess::make(lane, claimed, out.empty() ? nullptr : &out.back())), Reference{}; };
+  auto claim_all = [&](ThreadContext& me, Binding binding, bool look, Status& error) {
+    Code code = Code::ok;
+    while (out.size() < most && code == Code::ok) code = claim_next(me, binding, look && out.empty(), error, use);
+    return out.empty() ? code : Code::ok;
+  };
+  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) { return claim_all(me, binding, false, error); });
+  if (out.empty()) done = stream_->wait(timeout, [&](ThreadContext& me, Binding binding, bool look, Status& error) {
+      Code code = claim_all(me, binding, look, error);
+      return code == Code::paused && timeout.count() > 0 ? Code::empty : code;
+    });
+  if (!out.empty()) return out;
+  return done;
+}
+
+Result<std::string> Queue::pop(milliseconds timeout) {
+  auto got = pop_many(1, timeout);
+  if (!got) return got.status();
+  return std::move(got->front());
+}
+
+Result<std::vector<std::string>> Queue::pop_many(std::size_t most, milliseconds timeout) {
+  if (most == 0) return Status(Code::invalid, "pop_many of no item");
+  std::vector<std::string> out;
+  // While the page is pinned no hold is needed: claim, copy, ack. A death before the ack gives the item back.
+  auto use = [&](Lane& lane, const Claimed& claimed) {
+    auto payload = claimed.page.payload(claimed.offset, claimed.word);
+    std::string copy(payload.data(), payload.size());
+    if (!ack(lane, claimed)) return Reference{};  // cleared, or its lease ended while we copied
+    out.push_back(std::move(copy));
+    ring(lane.segment, lane.stream.space_bell, Wake::all);
+    return page_is_over(claimed.page) ? claimed.page.reference : Reference{};
+  };
+  auto pop_all = [&](ThreadContext& me, Binding binding, bool look, Status& error) {
+    Code code = Code::ok;
+    while (out.size() < most && code == Code::ok) code = claim_next(me, binding, look && out.empty(), error, use);
+    return out.empty() ? code : Code::ok;
+  };
+  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) { return pop_all(me, binding, false, error); });
+  if (out.empty()) done = stream_->wait(timeout, [&](ThreadContext& me, Binding binding, bool look, Status& error) {
+      Code code = pop_all(me, binding, look, error);
+      return code == Code::paused && timeout.count() > 0 ? Code::empty : code;
+    });
+  if (!out.empty()) return out;
+  return done;
+}
+
+std::size_t Queue::ack_many(std::span<Claim> claims) {
+  std::size_t acked = 0;
+  for (Claim& claim : claims) acked += claim.ack().ok();
+  return acked;
+}
+
+// --------------------------------------------------------------------------------------------------------------------- look
+
+Result<std::vector<Item>> Queue::peek(std::size_t most) const {
+  std::vector<Item> out;
+  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
+    out.clear();
+    StreamWords& stream = me.pond->segment().stream(binding.index());
+    return by_priority(stream, [&](int number) {
+      if (out.size() >= most) return Code::ok;
+      Lane lane(me, binding, number);
+      Unpin unpin{lane};
+      std::uint64_t seen = 0;
+      Code code = for_each_record(lane, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
+        if (word.state() != RecordState::ready || id <= seen) return Visit::go_on;
+        seen = id;
+        auto payload = page.payload(offset, word);
+        Item item{word.has(kMoved) ? ItemId{page.moved(offset).birth} : item_id(number, id), number, word.claims(), word.crashes(), std::string(payload.data(), payload.size())};
+        out.push_back(std::move(item));
+        return out.size() < most ? Visit::go_on : Visit::stop;
+      });
+      error = std::move(lane.error);
+      return code == Code::ok ? Code::empty : code;  // empty: the next priority
+    });
+  });
+  if (!out.empty()) return out;
+  if (done.code() == Code::empty || done.code() == Code::not_found || done.ok()) return Code::empty;
+  return done;
+}
+
+namespace {
+
+bool dead_item(const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id, DeadItem& out) {
+  auto payload = page.payload(offset, word);
+  DeadPrefix prefix;
+  if (payload.size() < sizeof prefix) return false;
+  std::memcpy(&prefix, payload.data(), sizeof prefix);
+  if (prefix.reason_bytes > payload.size() - sizeof prefix) return false;
+  out.id = word.has(kMoved) ? ItemId{page.moved(offset).birth} : item_id(kDeadLane, id);
+  out.priority = prefix.priority, out.attempts = prefix.attempts, out.crashes = prefix.crashes;
+  out.cause = static_cast<Cause>(prefix.cause), out.pid = prefix.pid, out.signal = prefix.signal;
+  out.at = std::chrono::system_clock::time_point(milliseconds(prefix.at_ms));
+  out.reason.assign(payload.data() + sizeof prefix, prefix.reason_bytes);
+  out.payload.assign(payload.data() + sizeof prefix + prefix.reason_bytes, payload.size() - sizeof prefix - prefix.reason_bytes);
+  return true;
+}
+
+}  // namespace
+
+Result<std::vector<DeadItem>> Queue::dead(std::size_t most) const {
+  std::vector<DeadItem> out;
+  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
+    out.clear();
+    Lane lane(me, binding, kDeadLane);
+    Unpin unpin{lane};
+    std::uint64_t seen = 0;
+    Code code = for_each_record(lane, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
+      DeadItem item;
+      if (word.state() != RecordState::ready || id <= seen) return Visit::go_on;
+      seen = id;
+      if (out.size() < most && dead_item(page, offset, word, id, item)) out.push_back(std::move(item));
+      return out.size() < most ? Visit::go_on : Visit::stop;
+    });
+    error = std::move(lane.error);
+    return code;
+  });
+  if (done.ok() || done.code() == Code::not_found) return out;
+  return done;
+}
+
+Result<std::uint64_t> Queue::redrive(std::size_t most) {
+  std::uint64_t count = 0;
+  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
+    while (count < most) {
+      Lane dead(me, binding, kDeadLane);
+      Claimed claimed;
+      Code code;
+      DeadItem item;
+      {
+        Unpin unpin{dead};
+        code = internal::claim(dead, claimed);
+        if (code == Code::ok && !dead_item(claimed.page, claimed.offset, claimed.word, 0, item)) {
+          error = Status(Code::corruption, "a dead letter is damaged");
+          give_back(dead, claimed);
+          return Code::corruption;
+        }
+        if (code == Code::ok) {
+          dead.stream.lanes.fetch_or(1u << (item.priority % kPriorities), std::memory_order_seq_cst);
+          Lane to(me, binding, item.priority % kPriorities);
+          Move move_item;
+          auto payload = claimed.page.payload(claimed.offset, claimed.word);
+          move_item.payload = {Bytes(payload.data() + payload.size() - item.payload.size(), item.payload.size()), {}};
+          move_item.birth = item.id, move_item.stamp_us = sys::coarse_us();
+          code = move(to, claimed, move_item);
+          if (code == Code::ok) count++;
+          else if (code != Code::fenced) {
+            error = std::move(to.error);
+            PageView page;
+            if (dead.pin(claimed.page.reference, page)) give_back(dead, {page, claimed.offset, claimed.word});
+            return code;
+          }
+          continue;
+        }
+      }
+      if (code == Code::empty) {
+        unlink_done(dead);
+        shrink_tail(dead);
+        return Code::ok;
+      }
+      error = std::move(dead.error);
+      return code;
+    }
+    return Code::ok;
+  });
+  if (done.ok() || done.code() == Code::not_found || (done.code() == Code::full && count)) return count;
+  return done;
+}
+
+Status Queue::cancel(ItemId id) {
+  Code outcome = Code::not_found;
+  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
+    outcome = Code::not_found;
+    StreamWords& stream = me.pond->segment().stream(binding.index());
+    std::uint32_t lanes = stream.lanes.load(std::memory_order_acquire) | 1;
+    for (int n = 0; n < kLanes && outcome == Code::not_found; n++) {
+      if (!(lanes >> n & 1)) continue;
+      Lane lane(me, binding, n);
+      Reference over{};
+      {
+        Unpin unpin{lane};
+        Code code = for_each_record(lane, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t seq) {
+          ItemId here = word.has(kMoved) && word.state() != RecordState::writing ? ItemId{page.moved(offset).birth} : item_id(n, seq);
+          if (here != id || word.state() == RecordState::done || word.state() == RecordState::writing) return Visit::go_on;
+          while (word.state() == RecordState::ready) {
+            lane.mark(page);
+            Lane::disturb(page);
+            if (!page.word(offset).compare_exchange_strong(word.raw, word.acked().raw, std::memory_order_acq_rel)) continue;
+            outcome = Code::ok;
+            if (page_is_over(page)) over = page.reference;
+            ring(lane.segment, stream.space_bell, Wake::all);
+            return Visit::stop;
+          }
+          if (word.state() != RecordState::done) outcome = Code::busy;
+          return Visit::stop;
+        });
+        if (code == Code::corruption) return error = std::move(lane.error), code;
+        if (code == Code::not_found && !lane.current()) return code;
+      }
+      if (over) unlink_done(lane, over);
+    }
+    return Code::ok;
+  });
+  if (!done && done.code() != Code::not_found) return done;
+  if (outcome == Code::busy) return {Code::busy, "item " + std::to_string(id.value) + " is with a worker just now"};
+  if (outcome == Code::not_found) return {Code::not_found, "item " + std::to_string(id.value) + " is not in the queue"};
+  return {};
+}
+
+Result<std::uint64_t> Queue::size() const {
+  std::uint64_t ready = 0;
+  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
+    ready = 0;
+    std::uint32_t lanes = me.pond->segment().stream(binding.index()).lanes.load(std::memory_order_acquire) | 1;
+    for (int n = 0; n < kPriorities; n++) {
+      if (!(lanes >> n & 1)) continue;
+      Lane lane(me, binding, n);
+      LaneCount count;
+      if (Code code = count_lane(lane, false, count); code != Code::ok) return error = std::move(lane.error), code;
+      ready += count.ready;
+    }
+    return Code::ok;
+  });
+  if (done.ok() || done.code() == Code::not_found) return ready;
+  return done;
+}
+
+Result<QueueStats> Queue::stats() const {
+  QueueStats out;
+  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) { return queue_stats(me, binding, out, error); });
+  if (done.ok() || done.code() == Code::not_found) return out;
+  return done;
+}
+
+// ------------------------------------------------------------------------------------------------------------------- govern
+
+Result<std::uint64_t> Queue::clear() {
+  std::uint64_t taken = 0;
+  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
+    auto retired = retire_stream(me, binding);
+    if (!retired) return error = retired.status(), retired.code();
+    taken += *retired;
+    return Code::ok;
+  });
+  if (done.ok() || done.code() == Code::not_found) return taken;
+  return done;
+}
+
+namespace {
+
+Status set_policy(Stream& stream, std::uint32_t set, std::uint32_t clear) {
+  return stream.run(true, [&](ThreadContext& me, Binding binding, Status&) {
+    StreamWords& words = me.pond->segment().stream(binding.index());
+    if (set) words.policy.fetch_or(set, std::memory_order_seq_cst);
+    if (clear) words.policy.fetch_and(~clear, std::memory_order_seq_cst);
+    ring(me.pond->segment(), words.bell, Wake::all);
+    return Code::ok;
+  });
+}
+
+}  // namespace
+
+Status Queue::pause() { return set_policy(*stream_, kPaused, 0); }
+Status Queue::resume() { return set_policy(*stream_, 0, kPaused | kDraining); }
+
+Status Queue::drain(milliseconds timeout) {
+  if (Status set = set_policy(*stream_, kDraining, 0); !set) return set;
+  for (Deadline deadline(timeout);;) {
+    bool empty = false;
+    Status done = stream_->run(true, [&](ThreadContext& me, Binding binding, Status& error) {
+      StreamWords& words = me.pond->segment().stream(binding.index());
+      std::uint32_t armed = arm(me.pond->segment(), words.space_bell);
+      reap_dead(me);
+      QueueStats stats;
+      Code code = queue_stats(me, binding, stats, error);
+      if (code != Code::ok) return code;
+      empty = stats.ready + stats.claimed + stats.delayed == 0;
+      if (!empty && !deadline.over()) sleep_on(words.space_bell, armed, deadline.left_us());
+      return Code::ok;
+    });
+    if (!done || empty) return done;
+    if (deadline.over()) return Code::timeout;
+  }
+}
+
+Status Queue::configure(const QueueOptions& options) {
+  if (options.lease.count() < 0 || options.lease > std::chrono::hours(24 * 30)) return {Code::invalid, "lease must be 0, or from 1 ms to 30 days"};
+  if (options.max_attempts > 65535) return {Code::invalid, "max_attempts is " + std::to_string(options.max_attempts) + "; it must be from 0 to 65,535"};
+  return stream_->run(true, [&](ThreadContext& me, Binding binding, Status&) {
+    StreamWords& words = me.pond->segment().stream(binding.index());
+    words.lease_us.store(static_cast<std::uint64_t>(options.lease.count()) * 1000, std::memory_order_relaxed);
+    words.max_attempts.store(options.max_attempts, std::memory_order_relaxed);
+    words.max_items.store(options.max_items, std::memory_order_relaxed);
+    words.max_bytes.store(options.max_bytes, std::memory_order_relaxed);
+    // Bits are only added: a lease that was begun must still be looked at, and the words themselves say what is off.
+    words.policy.fetch_or((options.lease.count() ? kLeased : 0u) | (options.max_attempts ? kAttemptsLimited : 0u) | (options.max_items || options.max_bytes ? kLimited : 0u), std::memory_order_seq_cst);
+    ring(me.pond->segment(), words.space_bell, Wake::all);
+    return Code::ok;
+  });
+}
+
+Result<QueueOptions> Queue::options() const {
+  QueueOptions out;
+  Status done = stream_->run(true, [&](ThreadContext& me, Binding binding, Status&) {
+    StreamWords& words = me.pond->segment().stream(binding.index());
+    out.lease = milliseconds(words.lease_us.load(std::memory_order_relaxed) / 1000);
+    out.max_attempts = words.max_attempts.load(std::memory_order_relaxed);
+    out.max_items = words.max_items.load(std::memory_order_relaxed);
+    out.max_bytes = words.max_bytes.load(std::memory_order_relaxed);
+    return Code::ok;
+  });
+  if (!done) return done;
+  return out;
+}
+
+}  // namespace headpond

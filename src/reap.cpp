@@ -1,0 +1,243 @@
+#include "reap.h"
+
+#include <algorithm>
+
+#include "append.h"
+#include "claim.h"
+#include "delay.h"
+#include "each.h"
+#include "pages.h"
+#include "retire.h"
+#include "section.h"
+#include "unlink.h"
+
+namespace headpond::internal {
+
+namespace {
+
+class Reaper {
+ public:
+  Reaper(ThreadContext& me, std::uint32_t dead) : me_(me), segment_(me.pond->segment()), words_(segment_.participant(dead)), dead_(dead) {
+    pid_ = words_.pid.load(std::memory_order_relaxed);
+    signal_ = sys::death_signal(pid_, words_.start_time.load(std::memory_order_relaxed));
+  }
+
+  /// False: a stopped process holds up a section; the slot stays for the next reaper.
+  bool run() {
+    if (!enter_its_sections()) return false;
+    for_each_touched([&](Binding stream) {
+      std::uint32_t lanes = segment_.stream(stream.index()).lanes.load(std::memory_order_acquire) | 1;
+      for (int n = 0; n < kLanes; n++)
+        if (lanes >> n & 1) walk(stream, n);
+    });
+    settle_pages();
+    for_each_touched([&](Binding stream) {
+      ring_sleeping(segment_.stream(stream.index()).bell);
+      ring_sleeping(segment_.stream(stream.index()).space_bell);
+    });
+    ring_sleeping(segment_.header().space_bell);
+    free_slot();
+    me_.pond->say(Severity::info, "pond " + me_.pond->name() + ": reaped process " + std::to_string(pid_) + (signal_ ? ", killed by signal " + std::to_string(signal_) : ""));
+    return true;
+  }
+
+ private:
+  bool enter_its_sections() {
+    std::uint64_t threads = std::min<std::uint64_t>(segment_.header().pins_used.load(std::memory_order_acquire), kMaxThreads);
+    for (std::uint32_t i = 0; i < threads; i++) {
+      PinWords& pins = segment_.pins(i);
+      std::uint32_t section = pins.owner.load(std::memory_order_acquire) == dead_ ? pins.section.load(std::memory_order_acquire) : 0;
+      if (section == 0 || section > kSections) continue;
+      auto entered = Section::enter(me_, section - 1);
+      if (!entered) return false;
+      entered->leave();
+    }
+    return true;
+  }
+
+  template <class Work>
+  void for_each_touched(Work work) {
+    std::uint64_t used = std::min(segment_.header().descriptors_used.load(std::memory_order_acquire), segment_.reserved(Table::streams));
+    for (std::uint32_t i = 0; i < used; i++) {
+      if (!(words_.touched[i / 64 % 32].load(std::memory_order_acquire) >> i % 64 & 1)) continue;
+      std::uint64_t state = segment_.stream(i).state.load(std::memory_order_acquire);
+      if (static_cast<StreamState>(state & 0xff) != StreamState::free) work(Binding::make(i, state >> 28));
+    }
+  }
+
+  void walk(Binding stream, int number) {
+    me_.pond->touch(stream.index());
+    Lane lane(me_, stream, number);
+    Unpin unpin{lane};
+    (void)for_each_record(
+        lane, [&](const PageView& page) { return (page.header->owners.load(std::memory_order_acquire) >> dead_ % 64 & 1) != 0; },
+        [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t) {
+          if (word.owner() == dead_) settle(lane, page, offset, word);
+          return Visit::go_on;
+        });
+  }
+
+  /// Always compare-exchange: others may be at the record, too.
+  void settle(Lane& lane, const PageView& page, std::uint64_t offset, RecordWord word) {
+    Word& at = page.word(offset);
+    auto change = [&](RecordWord to) {
+      lane.mark(page);
+      Lane::disturb(page);
+      return at.compare_exchange_strong(word.raw, to.raw, std::memory_order_acq_rel);
+    };
+    if (word.state() == RecordState::writing) {
+      bool committed = word.has(kIntent) && evidence(page, offset);
+      change(committed ? word.ready() : word.has(kIntent) ? word.acked() : word.with_state(RecordState::done).with_owner(0));
+    } else if (word.state() == RecordState::claimed) {
+      bool delivered = lane.number < kPriorities;  // in the other lanes a mover holds it: no fault of the item
+      if (delivered) write_cause(page, offset, word);
+      RecordWord returning = word.returning_by(dead_);
+      if (delivered && word.crashes() < 255) returning = returning.with_crashes(word.crashes() + 1);
+      if (!change(returning)) return;
+      word = returning;
+    } else if (word.state() == RecordState::spilling) {
+      change(word.ready());
+    }
+    if (word.state() != RecordState::returning || word.owner() != dead_) return;
+    raise_epochs(lane, page);
+    change(word.ready());
+  }
+
+  /// Was the move committed? The dead one's hold keeps the source in its life until free_slot().
+  bool evidence(const PageView& page, std::uint64_t offset) {
+    const MovedRecord& moved = page.moved(offset);
+    Reference source{moved.source};
+    std::uint64_t at = moved.place & 0xffffffff;
+    if (!source || !segment_.backed(source.page())) return false;
+    LifeEntry& entry = segment_.life(source.page());
+    if (LifeWord{entry.life.load(std::memory_order_acquire)}.generation() != source.generation()) return false;
+    if (at % 8 || at + 8 > entry.units.load(std::memory_order_relaxed) * kUnit) return false;
+    RecordWord from{reinterpret_cast<Word*>(segment_.page(source.page()) + at)->load(std::memory_order_acquire)};
+    return from.state() == RecordState::done && from.owner() == dead_ && from.claims() == (moved.place >> 32 & 0xffff);
+  }
+
+  /// Into the lease word, with claims 0: no lease. By compare-exchange, after another look at the record: it must still be that claim.
+  void write_cause(const PageView& page, std::uint64_t offset, RecordWord word) {
+    std::uint64_t lease = page.lease(offset).load(std::memory_order_acquire);
+    if (page.word(offset).load(std::memory_order_acquire) != word.raw) return;
+    page.lease(offset).compare_exchange_strong(lease, LeaseWord::death(static_cast<std::uint32_t>(pid_), static_cast<std::uint32_t>(signal_)).raw, std::memory_order_acq_rel);
+  }
+
+  void settle_pages() {
+    for_each_page(segment_, [&](std::uint32_t page, LifeWord life) {
+      if (life.owner() != dead_) return;
+      LifeWord to = life.with(LifeState::retired, 0);
+      if (life.state() == LifeState::building && was_linked(Reference::make(page, life.generation()))) to = life.with(LifeState::linked, 0), lower_due_of(page);
+      else if (life.state() == LifeState::spilling) to = life.with(LifeState::linked, 0);
+      else if (life.state() != LifeState::building && life.state() != LifeState::zeroing) return;
+      segment_.life(page).life.compare_exchange_strong(life.raw, to.raw, std::memory_order_acq_rel);
+    });
+  }
+
+  /// Delayed items that came in a page of their own: their builder died before it told the stream when.
+  void lower_due_of(std::uint32_t page) {
+    auto& header = *reinterpret_cast<PageHeader*>(segment_.page(page));
+    DueWord due{header.due.load(std::memory_order_relaxed)};
+    std::uint32_t index = header.stream.load(std::memory_order_relaxed) & 0xfffffff;
+    if (!due.ms() || index >= segment_.reserved(Table::streams)) return;
+    Lane lane(me_, Binding::make(index, segment_.stream(index).state.load(std::memory_order_acquire) >> 28), kDelayedLane);
+    lower_stream_due(lane, due.ms());
+  }
+
+  bool was_linked(Reference page) {
+    auto& header = *reinterpret_cast<PageHeader*>(segment_.page(page.page()));
+    Reference prev{header.prev.load(std::memory_order_acquire)};
+    if (prev) return segment_.backed(prev.page()) && reinterpret_cast<PageHeader*>(segment_.page(prev.page()))->next.load(std::memory_order_acquire) == page.raw;
+    std::uint64_t stream = header.stream.load(std::memory_order_relaxed);
+    std::uint32_t index = stream & 0xfffffff, lane = static_cast<std::uint32_t>(stream >> 28);
+    return index < segment_.reserved(Table::streams) && lane < kLanes && segment_.stream(index).lane[lane].first.load(std::memory_order_acquire) == page.raw;
+  }
+
+  /// All of them: the dead one may have taken a wake with it.
+  void ring_sleeping(Bell& bell) { ring_sleepers(bell, bell.load(std::memory_order_acquire), Wake::all); }
+
+  void free_slot() {
+    std::uint64_t threads = std::min<std::uint64_t>(segment_.header().pins_used.load(std::memory_order_acquire), kMaxThreads);
+    for (std::uint32_t i = 0; i < threads; i++) {
+      PinWords& pins = segment_.pins(i);
+      if (pins.owner.load(std::memory_order_acquire) != dead_) continue;
+      pins.pin.store(0, std::memory_order_release);
+      pins.hold.store(0, std::memory_order_release);
+      pins.section.store(0, std::memory_order_release);
+      pins.owner.store(0, std::memory_order_release);
+    }
+    for (auto& hold : words_.hold) hold.store(0, std::memory_order_release);
+    words_.holds_used.store(0, std::memory_order_release);
+    for (Word& touched : words_.touched) touched.store(0, std::memory_order_release);
+    words_.state.store(static_cast<std::uint32_t>(SlotState::free), std::memory_order_release);
+  }
+
+  ThreadContext& me_;
+  Segment& segment_;
+  ParticipantWords& words_;
+  std::uint32_t dead_;
+  std::int32_t pid_ = 0;
+  int signal_ = 0;
+};
+
+}  // namespace
+
+std::uint32_t reap_dead(ThreadContext& me) {
+  std::vector<std::uint32_t> dead = me.pond->dead();
+  if (dead.empty()) return 0;
+  std::lock_guard lock(me.pond->reap_mutex());
+  std::uint32_t reaped = 0;
+  for (std::uint32_t slot : dead) {
+    if (!me.pond->begin_recovery(slot)) continue;  // another is at it, or was killed at it: the next look finds it again
+    if (me.pond->is_dead(slot)) reaped += Reaper(me, slot).run();
+    me.pond->end_recovery(slot);
+  }
+  if (reaped) {
+    recover_pages(me);
+    sweep_all_tombed(me);
+  }
+  return reaped;
+}
+
+void recover_pages(ThreadContext& me) {
+  Segment& segment = me.pond->segment();
+  std::vector<Reference> limbo, retired;
+  for_each_page(segment, [&](std::uint32_t page, LifeWord life) {
+    if (life.state() == LifeState::limbo) limbo.push_back(Reference::make(page, life.generation()));
+    if (life.state() == LifeState::retired) retired.push_back(Reference::make(page, life.generation()));
+  });
+  for (Reference r : limbo) {
+    // In the section, with an empty journal: its unlinking is committed, or it is LINKED again.
+    std::uint64_t stream = reinterpret_cast<PageHeader*>(segment.page(r.page()))->stream.load(std::memory_order_relaxed);
+    auto section = Section::enter(me, stream_section(stream & 0xfffffff));
+    if (!section) continue;
+    Word& life = segment.life(r.page()).life;
+    LifeWord now{life.load(std::memory_order_acquire)};
+    if (now.generation() == r.generation() && now.state() == LifeState::limbo && life.compare_exchange_strong(now.raw, now.with(LifeState::retired, 0).raw, std::memory_order_acq_rel)) retired.push_back(r);
+    section->leave();
+  }
+  recycle(me, std::move(retired));
+}
+
+void make_room(ThreadContext& me) {
+  Segment& segment = me.pond->segment();
+  reap_dead(me);
+  std::uint64_t used = std::min(segment.header().descriptors_used.load(std::memory_order_acquire), segment.reserved(Table::streams));
+  for (std::uint32_t i = 0; i < used; i++) {
+    StreamWords& stream = segment.stream(i);
+    std::uint64_t state = stream.state.load(std::memory_order_acquire);
+    if (static_cast<StreamState>(state & 0xff) == StreamState::free) continue;
+    me.pond->touch(i);
+    for (int n = 0; n < kLanes; n++) {
+      Reference first{stream.lane[n].first.load(std::memory_order_acquire)};
+      if (!first) continue;
+      Lane lane(me, Binding::make(i, state >> 28), n);
+      unlink_done(lane);
+      shrink_tail(lane);
+    }
+  }
+  sweep_all_tombed(me);
+  recover_pages(me);
+}
+
+}  // namespace headpond::internal

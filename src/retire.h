@@ -1,0 +1,29 @@
+// Ending a stream: clear, and dropping a scope. The name goes on with a new stream whose ids begin above (protocol 4, drop and clear).
+//
+//   1 every lane: seal the tail, then next (or an empty `first`) -> tomb; a pusher's page that was there first: on to it
+//   2 one directory section: the entry goes, the name's floor rises, the descriptor is TOMBED
+//   3 sweep: READY and CLAIMED -> DONE; late acks are fenced; what is WRITING or RETURNING is swept again later
+//   4 unlink: all-DONE pages of a TOMBED stream, the last one too
+//   5 when `first` of every lane is the tomb: the descriptor is FREE in its next generation
+//
+//   killed after    whoever meets the tomb (a pusher or claimer with an old handle, a reaper) goes on with
+//   some of 1       the other lanes, if the directory still names the stream
+//   1, before 2     2
+//   2 to 4          3 to 5; nobody finds the stream by its name any more
+#pragma once
+
+#include "directory.h"
+#include "lane.h"
+
+namespace headpond::internal {
+
+/// Steps 1 to 5 as far as they go now; returns how many items this call took. Any number of processes at once.
+Result<std::uint64_t> retire_stream(ThreadContext& me, Binding stream);
+
+/// Steps 3 to 5 for a stream that is TOMBED; nothing for any other. Returns how many items this call took.
+std::uint64_t sweep_tombed(ThreadContext& me, Binding stream);
+
+/// For every TOMBED stream.
+void sweep_all_tombed(ThreadContext& me);
+
+}  // namespace headpond::internal

@@ -1,0 +1,50 @@
+#include "headpond/scope.h"
+
+#include "directory.h"
+#include "retire.h"
+#include "stream.h"
+
+namespace headpond {
+
+using namespace internal;
+
+Scope::Scope(std::shared_ptr<Attachment> attachment, std::string name) : attachment_(std::move(attachment)), name_(std::make_shared<const std::string>(std::move(name))) {}
+
+Queue Scope::queue(Bytes name) const { return Queue(std::make_shared<Stream>(attachment_, Key{Kind::queue, *name_, std::string(name), {}, {}})); }
+Log Scope::log(Bytes ns, Bytes key) const { return Log(std::make_shared<Stream>(attachment_, Key{Kind::log, *name_, std::string(ns), std::string(key), {}})); }
+
+Status Scope::configure(const ScopeOptions& options) const {
+  if (Code usable = attachment_->usable(); usable != Code::ok) return usable;
+  ThreadContext* me = attachment_->thread();
+  if (!me) return Code::full;
+  Directory directory(*me);
+  auto set = directory.set_values(Key{Kind::scope, *name_, {}, {}, {}}, {options.max_items, options.max_bytes}, false);
+  if (!set) return set.status();
+  auto members = directory.list(&*name_);
+  if (!members) return members.status();
+  for (auto& member : *members)
+    if (member.key.kind == Kind::queue) attachment_->segment().stream(member.stream.index()).policy.fetch_or(kLimited, std::memory_order_seq_cst);
+  return {};
+}
+
+Result<std::uint64_t> Scope::clear() const {
+  if (Code usable = attachment_->usable(); usable != Code::ok) return usable;
+  ThreadContext* me = attachment_->thread();
+  if (!me) return Code::full;
+  Directory directory(*me);
+  auto members = directory.list(&*name_);
+  if (!members) return members.status();
+  std::uint64_t taken = 0;
+  for (auto& member : *members) {
+    if (member.key.kind == Kind::cursor) {
+      if (Status erased = directory.erase(member.key); !erased && erased.code() != Code::not_found) return erased;
+      continue;
+    }
+    auto retired = retire_stream(*me, member.stream);
+    if (!retired) return retired.status();
+    taken += *retired;
+  }
+  return taken;
+}
+
+}  // namespace headpond

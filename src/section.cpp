@@ -1,0 +1,101 @@
+#include "section.h"
+
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+
+#include "check.h"
+
+namespace headpond::internal {
+
+Result<Section> Section::enter(ThreadContext& me, std::uint32_t number) {
+  SectionWords& words = me.pond->segment().section(number);
+  HEADPOND_CHECK(me.pins->section.load(std::memory_order_relaxed) == 0);
+  me.pins->section.store(number + 1, std::memory_order_seq_cst);  // the reaper must know what to unlock before it walks
+  int error = pthread_mutex_trylock(&words.mutex);
+  if (error == EBUSY) {
+    timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += static_cast<long>(kPatienceMs % 1000) * 1'000'000;
+    until.tv_sec += static_cast<time_t>(kPatienceMs / 1000) + until.tv_nsec / 1'000'000'000;
+    until.tv_nsec %= 1'000'000'000;
+    error = pthread_mutex_timedlock(&words.mutex, &until);
+  }
+  Section section(me, words);
+  if (error == EOWNERDEAD) {
+    section.undo();
+    pthread_mutex_consistent(&words.mutex);
+    error = 0;
+  }
+  if (error) {
+    section.me_ = nullptr;
+    me.pins->section.store(0, std::memory_order_release);
+    if (error == ETIMEDOUT) return Status(Code::timeout, "pond " + me.pond->name() + ": another process holds up section " + std::to_string(number) + " (is it stopped?); try again");
+    return Status(Code::corruption, "pond " + me.pond->name() + ": the mutex of section " + std::to_string(number) + " is damaged: " + std::strerror(error), error);
+  }
+  if (words.entries.load(std::memory_order_acquire) != 0) section.undo();  // I7: only damage can do this
+  return section;
+}
+
+Section::~Section() {
+  if (!me_) return;
+  undo();
+  unlock();
+}
+
+UndoRecord& Section::note(Word& word, std::uint32_t count, std::uint64_t before, std::uint64_t after) {
+  std::uint64_t n = words_->entries.load(std::memory_order_relaxed);
+  HEADPOND_CHECK(n < kUndoRecords);
+  UndoRecord& record = words_->undo[n];
+  record = {me_->pond->segment().offset_of(&word) | static_cast<std::uint64_t>(count) << 40, before, after};
+  words_->entries.store(n + 1, std::memory_order_release);
+  return record;
+}
+
+void Section::set(Word& word, std::uint64_t value) {
+  std::uint64_t before = word.load(std::memory_order_relaxed);
+  if (before == value) return;
+  note(word, 1, before, value);
+  word.store(value, std::memory_order_release);
+}
+
+void Section::fill(Word& first, std::uint32_t count, std::uint64_t before, std::uint64_t after) {
+  if (count == 0) return;
+  note(first, count, before, after);
+  for (std::uint32_t i = 0; i < count; i++) (&first)[i].store(after, std::memory_order_release);
+}
+
+bool Section::exchange(Word& word, std::uint64_t before, std::uint64_t after) {
+  note(word, 1, before, after);
+  return word.compare_exchange_strong(before, after, std::memory_order_acq_rel);
+}
+
+// Backwards, one record at a time; each step may be repeated. What the journal says is checked: a dying process wrote it.
+void Section::undo() {
+  Segment& segment = me_->pond->segment();
+  std::uint64_t n = words_->entries.load(std::memory_order_acquire);
+  for (n = n > kUndoRecords ? 0 : n; n > 0; n--) {
+    UndoRecord record = words_->undo[n - 1];
+    std::uint64_t offset = bits(record.place, 0, 40);
+    for (std::uint64_t i = bits(record.place, 40, 24); i > 0; i--) {
+      Word* word = segment.word_at(offset + (i - 1) * 8);
+      std::uint64_t expected = record.after;
+      if (word) word->compare_exchange_strong(expected, record.before, std::memory_order_acq_rel);
+    }
+    words_->entries.store(n - 1, std::memory_order_release);
+  }
+  words_->entries.store(0, std::memory_order_release);
+}
+
+void Section::leave() {
+  words_->entries.store(0, std::memory_order_release);
+  unlock();
+  me_ = nullptr;
+}
+
+void Section::unlock() {
+  pthread_mutex_unlock(&words_->mutex);
+  me_->pins->section.store(0, std::memory_order_release);
+}
+
+}  // namespace headpond::internal

@@ -1,0 +1,90 @@
+// The segment's file: made whole before it has a name, checked before it is mapped, mapped once.
+#pragma once
+
+#include <boost/interprocess/mapped_region.hpp>
+#include <memory>
+#include <string>
+
+#include "headpond/options.h"
+#include "headpond/status.h"
+#include "layout.h"
+#include "state_folder.h"
+#include "sys.h"
+
+namespace headpond::internal {
+
+/// One mapping of one segment. Immutable but for the shared memory behind it; safe to share between threads. What the header says is
+/// copied and checked when attaching: later damage there can't lead a pointer astray.
+class Segment {
+ public:
+  /// Names: 1 to 128 of [A-Za-z0-9._-], not beginning with a dot.
+  static Status check_name(const std::string& pond);
+  static std::string path_of(const std::string& pond);
+
+  /// Makes a new segment and gives it its name; `exists` if it is taken.
+  static Result<std::shared_ptr<Segment>> create(const std::string& pond, const Options& options, const StateFolder& state);
+  /// Opens by name: owner, mode, links and kind are checked. `not_found` if there is none.
+  static Result<sys::Fd> open_file(const std::string& pond);
+  /// Checks the header and maps that file. An explicit option that differs from what the creator fixed is `exists`.
+  static Result<std::shared_ptr<Segment>> map(const std::string& pond, sys::Fd file, const Options& options, const StateFolder& state);
+  /// Marks the segment removed, if it is one of ours, and takes its name away. REQUIRES: StateFolder::exclusive() is held.
+  static Status remove(const std::string& pond);
+
+  const std::string& pond() const { return pond_; }
+  const sys::Fd& file() const { return file_; }
+  void forget_file() { file_.reset(); }  // in a forked child
+  Header& header() const { return *header_; }
+  bool uses_membarrier() const { return uses_membarrier_; }
+  std::uint32_t min_page_bytes() const { return min_page_; }
+  std::uint32_t max_page_bytes() const { return max_page_; }
+  std::uint64_t limit_bytes() const { return limit_; }
+  std::uint32_t max_participants() const { return max_participants_; }
+  std::uint64_t capacity(Table table) const { return capacity_[static_cast<int>(table)]; }
+
+  SectionWords& section(std::uint32_t i) const { return at<SectionWords>(Table::sections, i); }
+  Word& floor(std::uint32_t i) const { return at<Word>(Table::floors, i); }
+  Word& bitmap(std::uint64_t i) const { return at<Word>(Table::bitmap, i); }
+  ParticipantWords& participant(std::uint32_t slot) const { return at<ParticipantWords>(Table::participants, slot); }
+  PinWords& pins(std::uint32_t i) const { return at<PinWords>(Table::pins, i); }
+  /// Pages are numbered from 1.
+  LifeEntry& life(std::uint32_t page) const { return lives_[page - 1]; }
+  char* page(std::uint32_t page) const { return pages_ + static_cast<std::uint64_t>(page - 1) * kUnit; }
+  StreamWords& stream(std::uint32_t i) const { return at<StreamWords>(Table::streams, i); }
+  SlotWords& slot(std::uint32_t i) const { return at<SlotWords>(Table::slots, i); }
+  Word& bucket(std::uint32_t i) const { return at<Word>(Table::buckets, i); }
+
+  std::uint64_t reserved(Table table) const { return header_->reserved[static_cast<int>(table)].load(std::memory_order_acquire); }
+  /// Is this page number one that memory stands behind?
+  bool backed(std::uint32_t page) const { return page - 1 < reserved(Table::pages); }
+
+  /// Puts memory behind the first `elements` of a table, and some more. `full` if the file system has none, or the table ends. Any
+  /// number of processes at once; killed at any instruction it leaves at most memory that is reserved again.
+  Status back(Table table, std::uint64_t elements);
+
+  std::uint64_t offset_of(const void* place) const { return static_cast<std::uint64_t>(static_cast<const char*>(place) - base_); }
+  /// A word of the segment by its offset; null if that is none.
+  Word* word_at(std::uint64_t offset) const { return offset % 8 == 0 && offset < bytes_ - 8 ? reinterpret_cast<Word*>(base_ + offset) : nullptr; }
+  /// Shared memory that it takes now.
+  std::uint64_t used_bytes() const;
+
+ private:
+  template <class T>
+  T& at(Table table, std::uint64_t i) const {
+    return reinterpret_cast<T*>(base_ + offset_[static_cast<int>(table)])[i];
+  }
+  Status attach(const Header& checked);
+
+  std::string pond_;
+  sys::Fd file_;
+  boost::interprocess::mapped_region region_;
+  char* base_ = nullptr;
+  Header* header_ = nullptr;
+  LifeEntry* lives_ = nullptr;
+  char* pages_ = nullptr;
+  std::uint64_t bytes_ = 0, limit_ = 0;
+  std::uint64_t offset_[kTables] = {}, capacity_[kTables] = {};
+  std::uint32_t min_page_ = 0, max_page_ = 0, max_participants_ = 0;
+  bool uses_membarrier_ = true;
+};
+
+}  // namespace headpond::internal

@@ -1,0 +1,196 @@
+#include "stats.h"
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "attachment.h"
+#include "count.h"
+#include "each.h"
+#include "headpond/pond.h"
+#include "pages.h"
+#include "pond_access.h"
+
+namespace headpond::internal {
+
+Code queue_stats(ThreadContext& me, Binding stream, QueueStats& out, Status& error) {
+  out = {};
+  StreamWords& words = me.pond->segment().stream(stream.index());
+  std::uint32_t lanes = words.lanes.load(std::memory_order_acquire) | 1, policy = words.policy.load(std::memory_order_relaxed);
+  std::uint64_t first_id = words.first_id.load(std::memory_order_relaxed), oldest = 0;
+  for (int n = 0; n < kLanes; n++) {
+    if (!(lanes >> n & 1)) continue;
+    Lane lane(me, stream, n);
+    LaneCount count;
+    if (Code code = count_lane(lane, true, count); code != Code::ok) return error = std::move(lane.error), code;
+    out.payload_bytes += count.payload_bytes, out.page_bytes += count.page_bytes;
+    if (n == kDelayedLane) out.delayed += count.ready + count.claimed;
+    else if (n == kDeadLane) out.dead += count.ready + count.claimed;
+    else out.ready += count.ready, out.claimed += count.claimed;
+    if (n != kDeadLane) out.pushed += count.next_id - first_id;
+    if (n < kPriorities && count.oldest_us && (!oldest || count.oldest_us < oldest)) oldest = count.oldest_us;
+  }
+  std::uint64_t now = sys::coarse_us();
+  out.oldest_age = milliseconds(oldest && oldest < now ? (now - oldest) / 1000 : 0);
+  out.paused = policy & kPaused, out.draining = policy & kDraining;
+  return Code::ok;
+}
+
+Code log_stats(ThreadContext& me, Binding stream, LogStats& out, Status& error) {
+  out = {};
+  Lane lane(me, stream, 0);
+  Unpin unpin{lane};
+  std::uint64_t seen = 0;
+  bool readable = true;
+  out.trimmed = lane.stream.trimmed.load(std::memory_order_acquire);
+  Code code = for_each_record(
+      lane,
+      [&](const PageView& page) {
+        if (id_of(page, 0) > seen || !seen) out.page_bytes += page.bytes;
+        return true;
+      },
+      [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
+        if (word.state() == RecordState::writing) readable = false;
+        if (!readable) return Visit::stop;
+        if (id <= seen) return Visit::go_on;
+        seen = id + word.ids() - 1;
+        out.last_seq = seen;
+        if (word.state() == RecordState::done || id < out.trimmed) return Visit::go_on;
+        if (!out.first_seq) out.first_seq = id;
+        out.records++, out.payload_bytes += page.payload(offset, word).size();
+        return Visit::go_on;
+      });
+  if (!out.last_seq) out.last_seq = lane.stream.first_id.load(std::memory_order_relaxed) - 1;
+  if (code == Code::corruption) error = std::move(lane.error);
+  return code == Code::not_found && !lane.current() ? code : code == Code::corruption ? code : Code::ok;
+}
+
+Result<Stats> pond_stats(Attachment& pond) {
+  if (Code usable = pond.usable(); usable != Code::ok) return usable;
+  ThreadContext* me = pond.thread();
+  if (!me) return Code::full;
+  Segment& segment = pond.segment();
+  Header& header = segment.header();
+  Stats out;
+  out.pond = pond.name(), out.limit_bytes = segment.limit_bytes();
+  out.page_bytes = header.units_used.load(std::memory_order_relaxed) * kUnit;
+  out.segment_bytes = segment.used_bytes();
+  out.largest_free_bytes = largest_free_run(segment) * kUnit;
+  out.max_participants = segment.max_participants();
+  std::map<std::uint32_t, std::uint64_t> claims;
+
+  auto entries = Directory(*me).list();
+  if (!entries) return entries.status();
+  std::uint64_t now_ms = sys::coarse_us() / 1000;
+  for (auto& entry : *entries) {
+    if (entry.key.kind != Kind::queue && entry.key.kind != Kind::log) continue;
+    StreamWords& words = segment.stream(entry.stream.index());
+    StreamInfo info;
+    info.kind = entry.key.kind == Kind::queue ? StreamInfo::Kind::queue : StreamInfo::Kind::log;
+    info.scope = entry.key.scope, info.name = entry.key.name, info.key = entry.key.key;
+    std::uint64_t used = words.last_use.load(std::memory_order_relaxed);
+    info.idle = milliseconds(used < now_ms ? now_ms - used : 0);
+    Status error;
+    pond.touch(entry.stream.index());
+    Code code = info.kind == StreamInfo::Kind::queue ? queue_stats(*me, entry.stream, info.queue, error) : log_stats(*me, entry.stream, info.log, error);
+    if (code == Code::not_found) continue;  // cleared meanwhile
+    if (code != Code::ok) return error;
+    if (info.kind == StreamInfo::Kind::queue && info.queue.claimed)
+      for (int n = 0; n < kPriorities; n++) {
+        Lane lane(*me, entry.stream, n);
+        Unpin unpin{lane};
+        (void)for_each_record(lane, [&](const PageView&, std::uint64_t, RecordWord word, std::uint64_t) {
+          if (word.state() == RecordState::claimed) claims[word.owner()]++;
+          return Visit::go_on;
+        });
+      }
+    out.streams++;
+    out.details.push_back(std::move(info));
+  }
+  std::sort(out.details.begin(), out.details.end(), [](const StreamInfo& a, const StreamInfo& b) { return std::tie(a.scope, a.kind, a.name, a.key) < std::tie(b.scope, b.kind, b.name, b.key); });
+  std::uint64_t slots = std::min<std::uint64_t>(header.participants_used.load(std::memory_order_acquire), segment.max_participants());
+  for (std::uint32_t slot = 1; slot <= slots; slot++) {
+    ParticipantWords& words = segment.participant(slot);
+    if (words.state.load(std::memory_order_acquire) != static_cast<std::uint32_t>(SlotState::live)) continue;
+    std::uint64_t attached = words.attached_ms.load(std::memory_order_relaxed);
+    out.workers.push_back({words.pid.load(std::memory_order_relaxed), slot, !pond.is_dead(slot), claims[slot], milliseconds(attached < now_ms ? now_ms - attached : 0)});
+    out.participants++;
+  }
+  return out;
+}
+
+}  // namespace headpond::internal
+
+namespace headpond {
+
+namespace {
+
+bool utf8(const std::string& s) {
+  try {
+    (void)nlohmann::json(s).dump();
+    return true;
+  } catch (const nlohmann::json::exception&) {
+    return false;
+  }
+}
+
+nlohmann::json text(const std::string& s) {
+  if (utf8(s)) return s;
+  static constexpr char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  for (std::size_t i = 0; i < s.size(); i += 3) {
+    auto byte = [&](std::size_t k) { return k < s.size() ? static_cast<unsigned char>(s[k]) : 0u; };
+    std::uint32_t group = byte(i) << 16 | byte(i + 1) << 8 | byte(i + 2);
+    out += digits[group >> 18 & 63];
+    out += digits[group >> 12 & 63];
+    out += i + 1 < s.size() ? digits[group >> 6 & 63] : '=';
+    out += i + 2 < s.size() ? digits[group & 63] : '=';
+  }
+  return {{"base64", out}};
+}
+
+}  // namespace
+
+std::string Stats::json() const {
+  nlohmann::json j = {{"pond", pond},
+                      {"limit_bytes", limit_bytes},
+                      {"page_bytes", page_bytes},
+                      {"segment_bytes", segment_bytes},
+                      {"largest_free_bytes", largest_free_bytes},
+                      {"streams", streams},
+                      {"participants", participants},
+                      {"max_participants", max_participants}};
+  j["workers"] = nlohmann::json::array();
+  for (const WorkerInfo& w : workers) j["workers"].push_back({{"pid", w.pid}, {"slot", w.slot}, {"alive", w.alive}, {"claims", w.claims}, {"attached_ms", w.attached.count()}});
+  j["queues"] = nlohmann::json::array(), j["logs"] = nlohmann::json::array();
+  for (const StreamInfo& s : details) {
+    if (s.kind == StreamInfo::Kind::queue)
+      j["queues"].push_back({{"scope", text(s.scope)},
+                             {"name", text(s.name)},
+                             {"ready", s.queue.ready},
+                             {"claimed", s.queue.claimed},
+                             {"delayed", s.queue.delayed},
+                             {"dead", s.queue.dead},
+                             {"payload_bytes", s.queue.payload_bytes},
+                             {"page_bytes", s.queue.page_bytes},
+                             {"pushed", s.queue.pushed},
+                             {"oldest_age_ms", s.queue.oldest_age.count()},
+                             {"paused", s.queue.paused},
+                             {"draining", s.queue.draining},
+                             {"idle_ms", s.idle.count()}});
+    else
+      j["logs"].push_back({{"scope", text(s.scope)},
+                           {"ns", text(s.name)},
+                           {"key", text(s.key)},
+                           {"records", s.log.records},
+                           {"payload_bytes", s.log.payload_bytes},
+                           {"page_bytes", s.log.page_bytes},
+                           {"first_seq", s.log.first_seq},
+                           {"last_seq", s.log.last_seq},
+                           {"trimmed", s.log.trimmed},
+                           {"idle_ms", s.idle.count()}});
+  }
+  return j.dump();
+}
+
+}  // namespace headpond

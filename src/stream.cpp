@@ -1,0 +1,205 @@
+#include "stream.h"
+
+#include <algorithm>
+
+#include "delay.h"
+#include "reap.h"
+#include "retire.h"
+
+namespace headpond::internal {
+
+Status Stream::explain(Code code) const {
+  if (code == Code::removed) return {code, "pond " + pond_->name() + ": was removed; open it anew to create another"};
+  if (code == Code::forked) return {code, "pond " + pond_->name() + ": this handle was made before a fork; open the pond anew in the child"};
+  return code;
+}
+
+Status Stream::bind(ThreadContext& me, bool create, Binding& binding) {
+  Directory directory(me);
+  auto found = create ? directory.find_or_create(key_) : directory.find(key_);
+  if (create && found.code() == Code::full) {
+    make_room(me);  // descriptors of cleared streams may come free
+    found = directory.find_or_create(key_);
+  }
+  if (!found) return found.status();
+  binding = *found;
+  pond_->touch(binding.index());  // before the first access: the reaper walks only these
+  binding_.store(binding.raw, std::memory_order_release);
+  return {};
+}
+
+/// Its tomb was met, or another life of the descriptor. If the name still means it, whoever began to clear it was killed or is slow: go on with it.
+void Stream::lost(ThreadContext& me, Binding binding) {
+  auto named = Directory(me).find(key_);
+  if (named && *named == binding) (void)retire_stream(me, binding);
+  else sweep_tombed(me, binding);
+  std::uint64_t expected = binding.raw;
+  binding_.compare_exchange_strong(expected, 0, std::memory_order_acq_rel);
+}
+
+// ------------------------------------------------------------------------------------------------------------------- limits
+
+namespace {
+
+struct Load {
+  std::uint64_t items = 0, bytes = 0;
+  Code add(ThreadContext& me, Binding stream) {
+    me.pond->touch(stream.index());
+    std::uint32_t lanes = me.pond->segment().stream(stream.index()).lanes.load(std::memory_order_acquire) | 1;
+    for (int n = 0; n < kDeadLane; n++) {
+      if (!(lanes >> n & 1)) continue;
+      Lane lane(me, stream, n);
+      LaneCount count;
+      if (Code code = count_lane(lane, true, count); code != Code::ok) return code;
+      items += count.ready + count.claimed, bytes += count.payload_bytes;
+    }
+    return Code::ok;
+  }
+};
+
+}  // namespace
+
+// Counted from the cells. Until a sixteenth of what is left has been pushed by this handle it need not count again.
+Code Stream::within_limits(ThreadContext& me, Binding binding, std::uint64_t items, std::uint64_t bytes, Status& error) {
+  auto weight = static_cast<std::int64_t>(std::max(items, bytes / 64));
+  if (credit_.fetch_sub(weight, std::memory_order_relaxed) >= weight) return Code::ok;
+  credit_.store(0, std::memory_order_relaxed);
+  StreamWords& words = pond_->segment().stream(binding.index());
+  std::uint64_t left = UINT64_MAX;
+  auto check = [&](const Load& load, std::uint64_t max_items, std::uint64_t max_bytes, const char* whose) {
+    if (max_items && load.items + items > max_items) return error = Status(Code::full, "the " + std::string(whose) + " has " + std::to_string(load.items) + " items and its limit is " + std::to_string(max_items)), false;
+    if (max_bytes && load.bytes + bytes > max_bytes) return error = Status(Code::full, "the " + std::string(whose) + " has " + std::to_string(load.bytes) + " bytes and its limit is " + std::to_string(max_bytes)), false;
+    if (max_items) left = std::min(left, max_items - load.items - items);
+    if (max_bytes) left = std::min(left, (max_bytes - load.bytes - bytes) / 64);
+    return true;
+  };
+  std::uint64_t max_items = words.max_items.load(std::memory_order_relaxed), max_bytes = words.max_bytes.load(std::memory_order_relaxed);
+  if (max_items || max_bytes) {
+    Load load;
+    if (Code code = load.add(me, binding); code != Code::ok) return code;
+    if (!check(load, max_items, max_bytes, "queue")) return Code::full;
+  }
+  Directory directory(me);
+  if (auto scope = directory.values(key_.scope_key()); scope && (scope->first || scope->second)) {
+    Load load;
+    auto members = directory.list(&key_.scope);
+    if (!members) return error = members.status(), error.code();
+    for (auto& member : *members)
+      if (member.key.kind == Kind::queue) (void)load.add(me, member.stream);
+    if (!check(load, scope->first, scope->second, "scope")) return Code::full;
+  }
+  if (left != UINT64_MAX) credit_.store(static_cast<std::int64_t>(left / 16), std::memory_order_relaxed);
+  return Code::ok;
+}
+
+// ------------------------------------------------------------------------------------------------------------------- append
+
+Status Stream::with_room(std::optional<milliseconds> full_timeout, const std::function<Code(ThreadContext&, Binding, Status&)>& attempt) {
+  const Options& options = pond_->options();
+  Status first = run(true, attempt);
+  if (first.code() != Code::full) return first;
+  Deadline deadline(full_timeout ? *full_timeout : options.on_full == OnFull::block ? options.full_timeout : milliseconds(0));
+  Status last = run(true, [&](ThreadContext& me, Binding binding, Status& error) {
+    make_room(me);
+    return attempt(me, binding, error);
+  });
+  while (last.code() == Code::full && !deadline.over()) {
+    // Either bell may be the one: pages come free, or the queue gets below its limit. Bounded sleeps look at both.
+    last = run(true, [&](ThreadContext& me, Binding binding, Status& error) {
+      Segment& segment = pond_->segment();
+      Bell& bell = segment.stream(binding.index()).policy.load(std::memory_order_relaxed) & kLimited ? segment.stream(binding.index()).space_bell : segment.header().space_bell;
+      std::uint32_t armed = arm(segment, bell);
+      Code code = attempt(me, binding, error);
+      if (code != Code::full) return code;
+      sleep_on(bell, armed, std::min<std::uint64_t>(deadline.left_us(), 20'000));
+      make_room(me);
+      error = {};
+      return attempt(me, binding, error);
+    });
+  }
+  if (last.code() == Code::full && last.text() == Status(Code::full).text())
+    return {Code::full, "pond " + pond_->name() + ": its " + std::to_string(pond_->segment().limit_bytes() >> 20) + " MiB are in use; take items out, trim logs, or create it with a larger limit"};
+  return last;
+}
+
+Status Stream::append(std::span<const Parts> records, int number, std::uint64_t due_ms, std::optional<milliseconds> full_timeout, std::uint64_t& first_id) {
+  auto attempt = [&](ThreadContext& me, Binding binding, Status& error) -> Code {
+    Lane lane(me, binding, number);
+    std::uint32_t policy = lane.stream.policy.load(std::memory_order_relaxed);
+    if (policy & (kDraining | kLimited)) [[unlikely]] {
+      if (policy & kDraining) return Code::draining;
+      std::uint64_t bytes = 0;
+      for (const Parts& r : records) bytes += r.size();
+      if (Code code = within_limits(me, binding, records.size(), bytes, error); code != Code::ok) return code;
+    }
+    if (number != 0 && !(lane.stream.lanes.load(std::memory_order_relaxed) >> number & 1)) lane.stream.lanes.fetch_or(1u << number, std::memory_order_seq_cst);
+    Code code = records.size() == 1 ? append_one(lane, records[0], first_id, due_ms) : append_all(lane, records, first_id, due_ms);
+    if (code == Code::ok) {
+      if ((lane.stream.state.load(std::memory_order_relaxed) & 0xff) != static_cast<std::uint64_t>(StreamState::live)) [[unlikely]] sweep_tombed(me, binding);  // cleared meanwhile
+      return code;
+    }
+    error = std::move(lane.error);
+    return code;
+  };
+  Status done = run(true, attempt);
+  if (done.code() != Code::full) [[likely]] return done;
+  return with_room(full_timeout, attempt);
+}
+
+Status Stream::reserve(std::uint64_t payload, int number, std::optional<milliseconds> full_timeout, const std::function<void(ThreadContext&, Binding, const Place&)>& fill) {
+  return with_room(full_timeout, [&](ThreadContext& me, Binding binding, Status& error) -> Code {
+    Lane lane(me, binding, number);
+    std::uint32_t policy = lane.stream.policy.load(std::memory_order_relaxed);
+    if (policy & kDraining) return Code::draining;
+    if (policy & kLimited)
+      if (Code code = within_limits(me, binding, 1, payload, error); code != Code::ok) return code;
+    if (number != 0) lane.stream.lanes.fetch_or(1u << number, std::memory_order_seq_cst);
+    std::uint32_t flags = size_flags(payload);
+    std::uint64_t bytes = record_bytes(payload, flags);
+    RecordWord word = RecordWord::make(RecordState::writing, me.owner, 1, flags ? 0 : static_cast<std::uint32_t>(payload), flags);
+    Unpin unpin{lane};
+    Place place;
+    Code code = bytes > largest_shared(lane.segment) ? reserve_own(lane, payload, word, place) : internal::reserve(lane, bytes, word, place);
+    if (code != Code::ok) return error = std::move(lane.error), code;
+    lay(place.at(), payload, flags, sys::coarse_us());
+    fill(me, binding, place);
+    return Code::ok;
+  });
+}
+
+// --------------------------------------------------------------------------------------------------------------------- wait
+
+Status Stream::wait(milliseconds timeout, const std::function<Code(ThreadContext&, Binding, bool look, Status&)>& attempt) {
+  Deadline deadline(timeout);
+  bool waits = !deadline.over();
+  for (bool woken_late = false;;) {
+    std::uint64_t spin_until = sys::precise_us() + static_cast<std::uint64_t>(std::max<std::int64_t>(0, pond_->options().spin.count()));
+    bool look = !waits;
+    do {
+      Status got = run(waits, [&](ThreadContext& me, Binding binding, Status& error) { return attempt(me, binding, look, error); });
+      if (got.code() == Code::not_found) return Code::empty;  // no such stream, and nobody waits for one
+      if (got.code() != Code::empty || !waits) return got;
+      for (int i = 0; i < 16; i++) sys::relax();
+    } while (sys::precise_us() < spin_until);
+    if (woken_late && deadline.over()) return Code::timeout;
+
+    // Step 1 to 4 of protocol 6.
+    Status got = run(true, [&](ThreadContext& me, Binding binding, Status& error) -> Code {
+      StreamWords& words = pond_->segment().stream(binding.index());
+      std::uint32_t armed = arm(pond_->segment(), words.bell);
+      Code code = attempt(me, binding, true, error);
+      if (code != Code::empty) return code;
+      std::uint64_t time = std::min(deadline.left_us(), kLongestSleepUs);
+      if (std::uint64_t due = DueWord{words.due.load(std::memory_order_acquire)}.ms()) {
+        std::uint64_t now = sys::wall_ms();
+        time = std::min(time, due > now ? (due - now) * 1000 + 4000 : 1000);
+      }
+      if (time) sleep_on(words.bell, armed, time);
+      return Code::empty;
+    });
+    if (got.code() != Code::empty) return got;
+    woken_late = deadline.over();  // one more look, then leave
+  }
+}
+
+}  // namespace headpond::internal

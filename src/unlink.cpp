@@ -1,0 +1,94 @@
+#include "unlink.h"
+
+#include "pages.h"
+#include "section.h"
+
+namespace headpond::internal {
+
+namespace {
+
+/// A page of this lane as it is seen inside the section, where chains stand still but for what builders add at the end: no pin needed.
+PageView in_section(const Lane& lane, Reference r) {
+  if (!r || !lane.segment.backed(r.page())) return {};
+  LifeEntry& entry = lane.segment.life(r.page());
+  LifeWord life{entry.life.load(std::memory_order_acquire)};
+  if (life.generation() != r.generation() || !life.reachable()) return {};
+  char* base = lane.segment.page(r.page());
+  return {r, reinterpret_cast<PageHeader*>(base), base, entry.units.load(std::memory_order_relaxed) * kUnit};
+}
+
+/// All ids of the page are below the log's `trimmed`, and the page is sealed.
+bool trimmed_away(const Lane& lane, const PageView& page) {
+  std::uint64_t below = lane.stream.trimmed.load(std::memory_order_acquire);
+  if (below <= page.header->first_seq.load(std::memory_order_relaxed)) return false;
+  PageView next = in_section(lane, Reference{page.header->next.load(std::memory_order_acquire)});
+  return next && next.header->first_seq.load(std::memory_order_relaxed) <= below;
+}
+
+bool may_go(const Lane& lane, const PageView& page) {
+  Reference next{page.header->next.load(std::memory_order_acquire)};
+  if (next.raw == 0) return false;  // a builder may be on its way: the last page stays
+  if (next.is_tomb() && static_cast<StreamState>(lane.stream.state.load(std::memory_order_acquire) & 0xff) != StreamState::tombed) return false;
+  LifeWord life{lane.segment.life(page.reference.page()).life.load(std::memory_order_acquire)};
+  return life.state() == LifeState::linked && (advance_done(page) || trimmed_away(lane, page));
+}
+
+}  // namespace
+
+bool advance_done(const PageView& page, std::uint64_t end) {
+  std::uint64_t offset = page.header->done.load(std::memory_order_relaxed), from = offset;
+  if (offset == 0) offset = kFirstRecord;
+  for (; page.holds(offset); ) {
+    RecordWord word{page.word(offset).load(std::memory_order_acquire)};
+    if (word.state() != RecordState::done) break;
+    std::uint64_t extent = page.extent(offset, word);
+    if (!extent) return false;
+    offset += extent;
+  }
+  if (offset != from) page.header->done.store(static_cast<std::uint32_t>(offset), std::memory_order_relaxed);
+  if (!page.holds(offset)) return false;
+  return RecordWord{page.word(offset).load(std::memory_order_acquire)}.state() == RecordState::seal || (end && offset == end);
+}
+
+void unlink_done(Lane& lane, Reference target) {
+  std::vector<Reference> limbo;
+  {
+    bool target_met = !target;
+    // One section a page: the commit of its unlinking is what lets it be recycled.
+    for (bool more = true; more;) {
+      more = false;
+      auto section = Section::enter(lane.me, stream_section(lane.binding.index()));
+      if (!section) break;
+      if (!lane.current()) break;
+      PageView before;
+      for (PageView page = in_section(lane, Reference{lane.words.first.load(std::memory_order_acquire)}); page;) {
+        Reference next{page.header->next.load(std::memory_order_acquire)};
+        bool is_target = page.reference == target;
+        if (is_target) target_met = true;
+        if ((before ? is_target : true) && may_go(lane, page)) {
+          // The chain first, then the life: whoever finds LIMBO knows that the chain change is committed or in the journal.
+          section->set(before ? before.header->next : lane.words.first, next.raw);
+          LifeWord life{lane.segment.life(page.reference.page()).life.load(std::memory_order_acquire)};
+          if (life.state() != LifeState::linked || !section->exchange(lane.segment.life(page.reference.page()).life, life.raw, life.with(LifeState::limbo, 0).raw)) break;  // a spiller was faster
+          section->leave();
+          limbo.push_back(page.reference);
+          more = true;
+          break;
+        }
+        if (target_met) break;  // behind the front only the target is looked for
+        before = page;
+        page = in_section(lane, next);
+      }
+    }
+  }
+  // Committed: RETIRED, whoever does it.
+  for (Reference r : limbo) {
+    Word& life = lane.segment.life(r.page()).life;
+    LifeWord now{life.load(std::memory_order_acquire)};
+    std::uint64_t before = now.raw;
+    if (now.generation() == r.generation() && now.state() == LifeState::limbo) life.compare_exchange_strong(before, now.with(LifeState::retired, 0).raw, std::memory_order_acq_rel);
+  }
+  recycle(lane.me, std::move(limbo));
+}
+
+}  // namespace headpond::internal

@@ -1,0 +1,17 @@
+// Taking pages off a lane's chain when all their records are DONE (protocol 3).
+#pragma once
+
+#include "lane.h"
+
+namespace headpond::internal {
+
+/// Moves the page's `done` mark on over DONE records; true if it stands at SEAL, or at `end` if that is not 0. What is DONE stays DONE, so
+/// a mark that a slow hand stores late is still right.
+bool advance_done(const PageView& page, std::uint64_t end = 0);
+
+/// Unlinks every page at the front that is all DONE and has a next, and `target` wherever it stands; recycles them. For a log, records
+/// below `trimmed` count as DONE. Does nothing if a live process keeps the section. Leaves the caller's
+/// pin alone; a page that it has pinned is recycled later.
+void unlink_done(Lane& lane, Reference target = {});
+
+}  // namespace headpond::internal

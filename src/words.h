@@ -1,0 +1,165 @@
+// The words of the protocol: what fits in one 64-bit atomic, and how it is packed. Nothing here touches memory.
+//
+//   record    state 4 | owner 12 | claims 16 | crashes 8 | size 20 | flags 4
+//             SEAL: ids of the page in the 32 bits from claims on
+//             WRITING without intent, DONE with owner 0: claims = number of ids that the record takes
+//             DONE with an owner: a committed move of one id, the evidence for who finishes it
+//   lease     claims 16 | mark 1 | 47 bits
+//             claims > 0: a lease of the claim with that count; 47 bits = deadline in us of CLOCK_MONOTONIC; mark = expired
+//             claims = 0, mark = 0: when the record was written, same clock; claims = 0, mark = 1: pid 32 and signal 7 of its last dead owner
+//   life      state 4 | owner 12 | generation 36
+//   reference page 27 | gap 1 | generation 36                 page is the unit's number + 1; names a page in ONE life
+//             0: none; page 0 with a generation: an empty `first` of that descriptor; page all ones: the tomb
+//   binding   index 28 | generation 36                        names a stream descriptor in one life
+//   hints     offset 32 | ids or epoch 32
+//   due       version 16 | ms 48                              0 ms: nothing is due
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace headpond::internal {
+
+using Word = std::atomic<std::uint64_t>;
+static_assert(Word::is_always_lock_free && sizeof(Word) == 8);
+
+constexpr std::uint64_t bits(std::uint64_t word, int from, int count) { return word >> from & ((1ULL << count) - 1); }
+
+// ------------------------------------------------------------------------------------------------------------------- record
+//
+//   FREE --reserve--> WRITING(owner) --publish--> READY --claim--> CLAIMED(owner) --ack--> DONE
+//                         |                         ^                   |
+//                         +--abandon--> DONE        |             nack, expire, reap
+//                                                   |                   v
+//                                                   +--epochs raised-- RETURNING(owner)
+//
+//   Each arrow is one compare-exchange or one store by the owner whom the word names, so a process dies between arrows, never inside one.
+enum class RecordState : std::uint8_t { free, writing, ready, claimed, returning, done, seal, spilling };
+enum RecordFlag : std::uint8_t { kMoved = 1, kIntent = 2, kLarge = 4, kDurable = 8 };
+
+struct RecordWord {
+  std::uint64_t raw = 0;
+
+  constexpr RecordState state() const { return static_cast<RecordState>(raw & 15); }
+  constexpr std::uint32_t owner() const { return bits(raw, 4, 12); }
+  constexpr std::uint32_t claims() const { return bits(raw, 16, 16); }
+  constexpr std::uint32_t crashes() const { return bits(raw, 32, 8); }
+  constexpr std::uint32_t size() const { return bits(raw, 40, 20); }
+  constexpr std::uint32_t flags() const { return raw >> 60; }
+  constexpr bool has(RecordFlag flag) const { return (raw >> 60 & flag) != 0; }
+  constexpr std::uint32_t sealed_ids() const { return bits(raw, 16, 32); }
+
+  constexpr RecordWord with_state(RecordState s) const { return {(raw & ~15ULL) | static_cast<std::uint64_t>(s)}; }
+  constexpr RecordWord with_owner(std::uint32_t o) const { return {(raw & ~(0xfffULL << 4)) | static_cast<std::uint64_t>(o) << 4}; }
+  constexpr RecordWord with_claims(std::uint32_t c) const { return {(raw & ~(0xffffULL << 16)) | (c & 0xffffULL) << 16}; }
+  constexpr RecordWord with_crashes(std::uint32_t c) const { return {(raw & ~(0xffULL << 32)) | (c & 0xffULL) << 32}; }
+  constexpr RecordWord with_flags(std::uint32_t f) const { return {(raw & ~(15ULL << 60)) | static_cast<std::uint64_t>(f) << 60}; }
+
+  static constexpr RecordWord make(RecordState s, std::uint32_t owner, std::uint32_t claims, std::uint32_t size, std::uint32_t flags = 0) {
+    return {static_cast<std::uint64_t>(s) | static_cast<std::uint64_t>(owner) << 4 | (claims & 0xffffULL) << 16 |
+            static_cast<std::uint64_t>(size) << 40 | static_cast<std::uint64_t>(flags) << 60};
+  }
+  static constexpr RecordWord seal(std::uint32_t ids) { return {static_cast<std::uint64_t>(RecordState::seal) | static_cast<std::uint64_t>(ids) << 16}; }
+
+  /// Ids that this record takes: a span that is being written, or was abandoned, takes several.
+  constexpr std::uint32_t ids() const {
+    if (state() == RecordState::writing) return has(kIntent) ? 1 : claims();
+    if (state() == RecordState::done) return owner() == 0 ? claims() : 1;
+    return 1;
+  }
+  /// CLAIMED by `owner`: the fence. The count wraps past 0 and never saturates; 0 is left out, leases use it.
+  constexpr RecordWord claimed_by(std::uint32_t owner) const {
+    std::uint32_t next = (claims() + 1) & 0xffff;
+    return with_state(RecordState::claimed).with_owner(owner).with_claims(next ? next : 1);
+  }
+  /// DONE, with nothing left to prove.
+  constexpr RecordWord acked() const { return with_state(RecordState::done).with_owner(0).with_claims(1).with_crashes(0).with_flags(flags() & ~kIntent); }
+  constexpr RecordWord returning_by(std::uint32_t owner) const { return with_state(RecordState::returning).with_owner(owner); }
+  constexpr RecordWord ready() const { return with_state(RecordState::ready).with_owner(0).with_flags(flags() & ~kIntent); }
+
+  friend constexpr bool operator==(RecordWord, RecordWord) = default;
+};
+
+constexpr std::uint32_t kMaxRecordSize = (1u << 20) - 1;  // larger ones say their size in their first 8 bytes (kLarge)
+
+// -------------------------------------------------------------------------------------------------------------------- lease
+struct LeaseWord {
+  std::uint64_t raw = 0;
+  constexpr std::uint32_t claims() const { return raw & 0xffff; }
+  constexpr bool mark() const { return raw >> 16 & 1; }
+  constexpr std::uint64_t value() const { return raw >> 17; }
+  constexpr bool is_lease_of(RecordWord record) const { return claims() == record.claims(); }
+  static constexpr LeaseWord make(std::uint32_t claims, bool mark, std::uint64_t value) {
+    return {(claims & 0xffffULL) | static_cast<std::uint64_t>(mark) << 16 | value << 17};
+  }
+  static constexpr LeaseWord born(std::uint64_t now_us) { return make(0, false, now_us); }
+  static constexpr LeaseWord death(std::uint32_t pid, std::uint32_t signal) { return make(0, true, static_cast<std::uint64_t>(pid) | static_cast<std::uint64_t>(signal & 127) << 32); }
+};
+
+// --------------------------------------------------------------------------------------------------------------------- life
+//
+//   FREE --allocate--> BUILDING(owner) --link--> LINKED <--> SPILLING(owner)
+//     ^                     | lost, dead            | unlink
+//     |                     v                       v
+//     +-- ZEROING(owner) <-- RETIRED <-- committed -- LIMBO
+enum class LifeState : std::uint8_t { free, building, linked, spilling, limbo, retired, zeroing };
+
+struct LifeWord {
+  std::uint64_t raw = 0;
+  constexpr LifeState state() const { return static_cast<LifeState>(raw & 15); }
+  constexpr std::uint32_t owner() const { return bits(raw, 4, 12); }
+  constexpr std::uint64_t generation() const { return bits(raw, 16, 36); }
+  constexpr LifeWord with(LifeState s, std::uint32_t owner) const {
+    return {(raw & ~0xffffULL) | static_cast<std::uint64_t>(s) | static_cast<std::uint64_t>(owner) << 4};
+  }
+  /// The next life begins.
+  constexpr LifeWord born_to(std::uint32_t owner) const {
+    std::uint64_t next = (generation() + 1) & ((1ULL << 36) - 1);
+    return {static_cast<std::uint64_t>(LifeState::building) | static_cast<std::uint64_t>(owner) << 4 | (next ? next : 1) << 16};
+  }
+  constexpr bool reachable() const {
+    return state() == LifeState::building || state() == LifeState::linked || state() == LifeState::spilling;
+  }
+  friend constexpr bool operator==(LifeWord, LifeWord) = default;
+};
+
+// ---------------------------------------------------------------------------------------------------------------- reference
+struct Reference {
+  std::uint64_t raw = 0;
+  constexpr std::uint32_t page() const { return raw & 0x7ffffff; }
+  constexpr bool gap() const { return raw >> 27 & 1; }
+  constexpr std::uint64_t generation() const { return raw >> 28; }
+  constexpr bool is_tomb() const { return page() == 0x7ffffff; }
+  /// Names a page.
+  constexpr explicit operator bool() const { return page() != 0 && !is_tomb(); }
+  static constexpr Reference make(std::uint32_t page, std::uint64_t generation) { return {page | generation << 28}; }
+  static constexpr Reference empty(std::uint64_t descriptor_generation) { return {descriptor_generation << 28}; }
+  static constexpr Reference tomb() { return {0x7ffffff}; }
+  friend constexpr bool operator==(Reference, Reference) = default;
+};
+
+struct Binding {
+  std::uint64_t raw = 0;
+  constexpr std::uint32_t index() const { return raw & 0xfffffff; }
+  constexpr std::uint64_t generation() const { return raw >> 28; }
+  constexpr explicit operator bool() const { return raw != 0; }
+  static constexpr Binding make(std::uint32_t index, std::uint64_t generation) { return {index | generation << 28}; }
+  friend constexpr bool operator==(Binding, Binding) = default;
+};
+
+// -------------------------------------------------------------------------------------------------------------------- hints
+struct Hint {  // tail: offset and the ids before it; head: offset and the epoch in which it is good
+  std::uint64_t raw = 0;
+  constexpr std::uint32_t offset() const { return raw; }
+  constexpr std::uint32_t count() const { return raw >> 32; }
+  static constexpr Hint make(std::uint32_t offset, std::uint32_t count) { return {offset | static_cast<std::uint64_t>(count) << 32}; }
+};
+
+struct DueWord {
+  std::uint64_t raw = 0;
+  constexpr std::uint64_t ms() const { return raw >> 16; }
+  constexpr std::uint16_t version() const { return raw; }
+  constexpr DueWord next(std::uint64_t ms) const { return {ms << 16 | static_cast<std::uint16_t>(version() + 1)}; }
+};
+
+}  // namespace headpond::internal
