@@ -36,6 +36,7 @@ void catch_signals() {
     if (before.sa_handler != SIG_IGN) ::sigaction(signal, &action, nullptr);
   }
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error of the call that meets it
 }
 
 int stop_signal() noexcept { return came.load(std::memory_order_relaxed); }

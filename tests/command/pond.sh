@@ -1,0 +1,146 @@
+# Ponds as a whole, usage and exit codes. Each function is a fact about the command.
+# shellcheck shell=bash disable=SC2154,SC2016
+
+all_commands="push pop peek dead cancel pause resume drain configure clear append scan trim cursor create ls stat top verify
+  reap rm doctor"
+
+test_every_command_has_help_with_an_example() {
+  local name
+  for name in $all_commands; do
+    hp "$name" --help >"$folder/out"
+    grep -q '^Example:' "$folder/out" || fail "$name --help has no example"
+    hp --help | grep -q "^  $name " || fail "--help does not list $name"
+  done
+  hp --version | grep -q '^headpond [0-9]'
+}
+
+test_the_manual_and_the_completions_know_every_command() {
+  local name file where=$here/../../tools/command
+  for name in $all_commands; do
+    for file in headpond.1 completions/headpond.bash completions/_headpond completions/headpond.fish; do
+      grep -qw -- "$name" "$where/$file" || fail "$file does not know $name"
+    done
+  done
+}
+
+test_wrong_usage_exits_with_2() {
+  exits 2 hp
+  said "headpond --help"
+  exits 2 hp bogus
+  exits 2 hp push
+  exits 2 hp push q --bogus
+  exits 2 hp pop q -n some
+  said "1e6"
+  exits 2 hp create --limit 3x
+  said 64MiB
+  exits 2 hp top --interval 0
+  exits 2 hp --pond .hidden push q x
+}
+
+test_nothing_there_exits_with_1() {
+  local name
+  for name in ls stat verify reap rm clear "pop q" "peek q" "dead q" "resume q" "cancel q 1" "scan n k" "trim n k 1" top; do
+    # shellcheck disable=SC2086
+    exits 1 hp $name
+    said "$HEADPOND_POND"
+  done
+}
+
+test_create_fixes_limits() {
+  hp create --limit 8MiB --max-participants 20 --min-page 2K --max-page 32KiB
+  equal 8388608 "$(hp --json stat | field limit_bytes)"
+  equal 20 "$(hp --json stat | field max_participants)"
+  hp create
+  hp create --limit 8M
+  exits 3 hp create --limit 16MiB
+  equal false "$(hp --json create | field created)"
+}
+
+test_a_pond_is_made_by_its_first_writer() {
+  hp push q x
+  equal 268435456 "$(hp --json stat | field limit_bytes)"
+}
+
+test_ls_shows_queues_and_logs() {
+  hp push q a bb
+  hp --scope other push r x
+  hp append ns key v
+  hp ls >"$folder/out"
+  grep -Eq '^"" +q +2 +0 +0 +0 +3 B' "$folder/out"
+  grep -Eq '^other +r +1 ' "$folder/out"
+  grep -Eq '^"" +ns +key +1 +1 +1 +1 B' "$folder/out"
+  equal 3 "$(hp --json ls | json_lines)"
+  equal 1 "$(hp --json --scope other ls | json_lines)"
+  equal r "$(hp --json --scope other ls | field queue)"
+  exits 1 hp --scope nobody ls
+}
+
+test_stat_shows_figures() {
+  hp push q a bb
+  hp stat >"$folder/out"
+  grep -q '^items *2 ready' "$folder/out"
+  equal 1 "$(hp --json stat | json_lines)"
+  equal "$HEADPOND_POND" "$(hp --json stat | field pond)"
+}
+
+test_verify_finds_a_sound_pond_clean() {
+  seq 1000 | hp push q
+  seq 1000 | hp append ns key
+  hp verify | grep -q 'all well'
+  equal true "$(hp --json verify | field clean)"
+}
+
+test_top_repeats_blocks_without_a_terminal() {
+  hp push q a
+  hp top --count 2 --interval 0.1 >"$folder/out"
+  equal 2 "$(grep -c "^pond $HEADPOND_POND" "$folder/out")"
+  equal 3 "$(hp --json top -n 3 -i 50ms | json_lines)"
+  (seq 20000 | hp push q) &
+  hp --json top -n 1 -i 1 | python3 -c '
+import json
+streams = json.loads(input())["streams"]
+assert streams[0]["queue"] == "q" and streams[0]["in_per_s"] >= 0, streams'
+  wait $!
+}
+
+test_top_uses_and_leaves_the_alternate_screen() {
+  command -v script >/dev/null || return 0
+  hp push q a
+  script -qec "$command_path top -n 2 -i 0.1" /dev/null </dev/null >"$folder/out"
+  grep -q $'\033\\[?1049h' "$folder/out"
+  grep -q $'\033\\[?1049l' "$folder/out"
+}
+
+test_reap_counts_dead_workers() {
+  hp push q x
+  hp reap | grep -Eq '^[0-9]+$'
+  hp --json reap | json_lines >/dev/null
+}
+
+test_rm_removes_all() {
+  hp push q x
+  hp rm
+  exits 1 hp rm
+  exits 1 hp pop q
+  [[ -z $(ls -A "$HEADPOND_HOME" 2>/dev/null) ]]
+}
+
+test_doctor_judges_the_host() {
+  local code=0
+  hp doctor >"$folder/out" || code=$?
+  ((code == 0 || code == 3))
+  grep -q 'shared memory' "$folder/out"
+  grep -q 'membarrier' "$folder/out"
+  hp --json doctor | json_lines >/dev/null || true
+}
+
+test_doctor_finds_what_is_wrong() {
+  exits 3 env HEADPOND_SHM="$folder/missing" "$command_path" doctor
+  grep -q '^wrong *shared memory' "$folder/out"
+  grep -q -- '->' "$folder/out"
+  touch "$folder/file"
+  exits 3 env HEADPOND_HOME="$folder/file" "$command_path" doctor
+  grep -q '^wrong *state folder' "$folder/out"
+  (ulimit -f 1000 && exits 3 hp doctor)
+  grep -q '^wrong *file size' "$folder/out"
+}
