@@ -7,9 +7,7 @@ struct Bugs {  // a set
     for (int i = 0; i < 4; i++) a.bits[i] |= b.bits[i];
     return a;
   }
-  constexpr bool meets(const Bugs& b) const {
-    return (bits[0] & b.bits[0]) | (bits[1] & b.bits[1]) | (bits[2] & b.bits[2]) | (bits[3] & b.bits[3]);
-  }
+  constexpr bool meets(const Bugs& b) const { return (bits[0] & b.bits[0]) | (bits[1] & b.bits[1]) | (bits[2] & b.bits[2]) | (bits[3] & b.bits[3]); }
 };
 constexpr Bugs bug(int n) {
   Bugs b;
@@ -152,7 +150,8 @@ constexpr BugName kBugs[] = {
     {"no_sweep", kNoSweep, "VARIANT (holds): the clearer leaves the sweep to others"},
     {"clear_no_wake", kClearNoWake, "clear does not wake those who wait at the tombed stream"},
     {"lookup_unlocked", kLookupUnlocked, "the directory is read without its section"},
-    {"directory_decides", kDirectoryDecides, "VARIANT (holds, with lookup_unlocked too): the entry is stored last, and who replays drops a journal whose entry has its new value"},
+    {"directory_decides", kDirectoryDecides,
+     "VARIANT (holds, with lookup_unlocked too): the entry is stored last, and who replays drops a journal whose entry has its new value"},
     // shrink
     {"shrink_unlinks_tail", kShrinkUnlinksTail, "the sealed tail is unlinked without a page behind it"},
     {"shrink_seal_stored", kShrinkSealStored, "the seal is stored"},

@@ -58,15 +58,15 @@ class Model {
  private:
   std::vector<std::vector<int>> first_item_;           // of each operation of each script
   std::vector<int> stream_of_ = std::vector<int>(16);  // of each item
-  bool waits_ = false;      // there are waiters
+  bool waits_ = false;                                 // there are waiters
   u16 items_of(u16 items, int name) const {
     for (int i = 0; i < kMaxItems; i++)
       if (sc.lanes == 1 && stream_of_[i] != name) items &= ~(1 << i);
     return items;
   }
   int generation_ = 0;  // of the step's handle
-  int capital_ = 0;  // the step's operation works on stream (name, lane) B
-  u16 pairs_ = 0;                                      // the first items of batches in a page of their own
+  int capital_ = 0;     // the step's operation works on stream (name, lane) B
+  u16 pairs_ = 0;       // the first items of batches in a page of their own
 
   bool has(const Bugs& bug) const { return bugs.meets(bug); }
   void fail(const char* what) {
@@ -107,7 +107,9 @@ class Model {
   u16& half(State& s, u8 a) {
     if (a == A_BITS) return s.bits;
     switch (a & 0xf8) {
-      case A_SIZE: if ((a & 7) < kMaxPages) return s.size[a & 7]; abort();
+      case A_SIZE:
+        if ((a & 7) < kMaxPages) return s.size[a & 7];
+        abort();
       case A_TAIL: return page_at(s, a & 7).tail;
       case A_HEAD: return page_at(s, a & 7).head;
       case A_NEXT: return page_at(s, a & 7).next;
@@ -213,7 +215,7 @@ class Model {
   bool half_there(u16 items) const { return ((items ^ items >> 1) & pairs_) != 0; }
   bool raises(int k, Bugs quiet) const { return sc.cursors && !k && !has(quiet); }  // the stream's epoch
   int streams() const { return sc.lanes ? sc.lanes * sc.descriptors : 2; }
-  void forget_cursor(State& s, Proc& p, int from) {                                 // without further claims
+  void forget_cursor(State& s, Proc& p, int from) {  // without further claims
     int me = &p - s.p;
     if (sc.cursors && me < procs && sc.script[me].find_first_of("cnhikdjwqv", from) == std::string::npos) p.cursor = p.cursor_epoch = 0;
   }

@@ -103,12 +103,12 @@ struct Proc {
   u8 until;                // what a claim or an extension promised
   u8 top;                  // a reader: highest id seen
   u8 buffered;
-  u8 clean, start;  // a claim: its walk met nothing that may become READY; the stream epoch at its start
-  u8 cursor_epoch;  // a claimer's private cursor is good while this is the epoch of stream A
-  u8 fresh;                // the page comes from `first` or a hint, not from a page that was checked
-  u8 begun, dgen, last;    // ghost: this operation has begun; a tombed descriptor's generation; the highest id of a cleared stream
-  u16 handle[kNames];      // what this process keeps of the directory
-  u16 before;              // ghost: the items whose push had returned when this clear began
+  u8 clean, start;       // a claim: its walk met nothing that may become READY; the stream epoch at its start
+  u8 cursor_epoch;       // a claimer's private cursor is good while this is the epoch of stream A
+  u8 fresh;              // the page comes from `first` or a hint, not from a page that was checked
+  u8 begun, dgen, last;  // ghost: this operation has begun; a tombed descriptor's generation; the highest id of a cleared stream
+  u16 handle[kNames];    // what this process keeps of the directory
+  u16 before;            // ghost: the items whose push had returned when this clear began
   u16 cursor;
   u16 r, q, tr;         // page worked on, second page, page of the claim
   u16 scan, seen;       // a reader: items of this scan, of all scans
@@ -123,9 +123,10 @@ struct State {
   u8 pin[kMaxOwners], hold[kMaxOwners];  // page + 1
   u8 part[kMaxOwners], reaplock[kMaxOwners];
   Section directory, allocator;
-  u16 entry[kNames], desc[kStreams];     // directory: name -> handle; descriptors: generation and state
-  u16 floor[kNames]; u8 base[kStreams];  // ids of a descriptor begin above base; those of the name's next one above floor
-  u16 bits, size[kMaxPages];             // the allocator's bitmap and the sizes of its pages (one unit each)
+  u16 entry[kNames], desc[kStreams];  // directory: name -> handle; descriptors: generation and state
+  u16 floor[kNames];
+  u8 base[kStreams];           // ids of a descriptor begin above base; those of the name's next one above floor
+  u16 bits, size[kMaxPages];   // the allocator's bitmap and the sizes of its pages (one unit each)
   u8 kills, stops, now;        // now: the clock
   u8 open[kNames];             // ghost: clears that have begun and not returned
   u16 swept, safe, cleared;    // ghosts: items that a clear ended, that none may end, that none may deliver

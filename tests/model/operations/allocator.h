@@ -75,9 +75,7 @@ inline int Model::give_back(State& s, Proc& p, int me) {
       s.page[page] = clean;
       return go(p, AF_ENTER, "link: zeroed");
     }
-    case AF_BITS:
-      s.bits &= ~(1 << page);
-      return go(p, AF_ENTER, "free: page %d: bits (early)", page);
+    case AF_BITS: s.bits &= ~(1 << page); return go(p, AF_ENTER, "free: page %d: bits (early)", page);
     case AF_ENTER:
       NEEDS_EMPTY;
       if (!enter(s, t, me)) return OFF;

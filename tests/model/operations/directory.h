@@ -51,7 +51,8 @@ inline int Model::look_up(State& s, Proc& p, int me, int name, char o) {
           }
       return go(p, DI_LEAVE, "directory: absent");
     }
-    case DI_STATE: journal(s, t, A_DESC + p.tgt, life(life_gen(s.desc[p.tgt]), DLIVE, 0));  // base: nobody looks there yet
+    case DI_STATE:
+      journal(s, t, A_DESC + p.tgt, life(life_gen(s.desc[p.tgt]), DLIVE, 0));  // base: nobody looks there yet
       s.base[p.tgt] = s.floor[name];
       for (int l = 0; l < sc.lanes; l++)
         if (s.stream[p.tgt * sc.lanes + l].first != life_gen(s.desc[p.tgt]) << 8) fail("a new descriptor is not empty");
@@ -91,9 +92,7 @@ inline int Model::clear(State& s, Proc& p, int me, int name, char o) {
     return RAN;
   };
   switch (p.pc) {
-    case START:
-      p.handle[name] = 0;
-      return go(p, DI_ENTER, "clear");
+    case START: p.handle[name] = 0; return go(p, DI_ENTER, "clear");
     case CR_ANNOUNCE: {  // whoever comes from now on finishes this clear before he pushes or claims
       NEEDS_EMPTY;
       u16& word = s.desc[d];
@@ -122,7 +121,11 @@ inline int Model::clear(State& s, Proc& p, int me, int name, char o) {
       return go(p, CR_VALID, "clear: pin page %d", page_of(p.r));
     case CR_VALID: {
       bool ok = valid(s, p.r);
-      return go(p, !ok ? CR_LANE : p.fresh && !has(kGenUnchecked) ? CR_DESCRIPTOR : CR_WORD, "clear: page %d is in %s", page_of(p.r), ok ? "the same life" : "another life");
+      return go(p,
+                !ok                              ? CR_LANE
+                : p.fresh && !has(kGenUnchecked) ? CR_DESCRIPTOR
+                                                 : CR_WORD,
+                "clear: page %d is in %s", page_of(p.r), ok ? "the same life" : "another life");
     }
     case CR_DESCRIPTOR:
       p.fresh = 0;
@@ -176,7 +179,9 @@ inline int Model::clear(State& s, Proc& p, int me, int name, char o) {
       return go(p, has(kDirectoryDecides) ? CR_STATE : CR_ENTRY, "clear: new ids are above %d", floor);
     }
     case CR_ENTRY: journal(s, t, A_ENTRY + name, 0); return go(p, has(kDirectoryDecides) ? CR_COMMIT : CR_STATE, "clear: the name is absent");
-    case CR_STATE: journal(s, t, A_DESC + d, life(gen_of(h), DTOMBED, 0)); return go(p, has(kDirectoryDecides) ? CR_ENTRY : CR_COMMIT, "clear: descriptor %d TOMBED", d);
+    case CR_STATE:
+      journal(s, t, A_DESC + d, life(gen_of(h), DTOMBED, 0));
+      return go(p, has(kDirectoryDecides) ? CR_ENTRY : CR_COMMIT, "clear: descriptor %d TOMBED", d);
     case CR_COMMIT: commit(t); return go(p, has(kFloorLate) ? CR_FLOOR_LATE : CR_LEAVE, "clear: commit");
     case CR_FLOOR_LATE: s.floor[name] = std::max<u16>(s.floor[name], p.last); return go(p, CR_LEAVE, "clear: new ids are above %d", s.floor[name]);
     case CR_LEAVE:
@@ -246,7 +251,11 @@ inline int Model::sweep(State& s, Proc& p, char o) {
       return go(p, SW_VALID, "sweep: pin page %d", page_of(p.r));
     case SW_VALID: {
       bool ok = valid(s, p.r);
-      return go(p, !ok ? SW_FIRST : p.fresh && !has(kSweepUnchecked) ? SW_DESCRIPTOR : SW_WORD, "sweep: page %d is in %s", page_of(p.r), ok ? "the same life" : "another life");
+      return go(p,
+                !ok                                ? SW_FIRST
+                : p.fresh && !has(kSweepUnchecked) ? SW_DESCRIPTOR
+                                                   : SW_WORD,
+                "sweep: page %d is in %s", page_of(p.r), ok ? "the same life" : "another life");
     }
     case SW_DESCRIPTOR:
       p.fresh = 0;

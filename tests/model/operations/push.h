@@ -18,7 +18,8 @@ inline int Model::push(State& s, Proc& p, int me, int k, int n) {
       p.r = target(t.first);
       p.off = p.cnt = 0;
       p.fresh = sc.lanes != 0;
-      if (sc.lanes && !p.r && (t.first == kTomb || (gen_of(t.first) != generation_ && !has(kFirstNoGen)))) return look_again(p, t.first == kTomb ? "push: a tomb" : "push: of another generation");
+      if (sc.lanes && !p.r && (t.first == kTomb || (gen_of(t.first) != generation_ && !has(kFirstNoGen))))
+        return look_again(p, t.first == kTomb ? "push: a tomb" : "push: of another generation");
       return go(p, p.r ? PU_PIN : sc.lanes && !has(kEmptyUnchecked) ? PU_EMPTY : LK_ALLOC, "push: first page is %d", page_of(p.r));
     case PU_EMPTY:
       if (!usable(s.desc[k / sc.lanes])) return look_again(p, "push: not of this handle");
@@ -30,7 +31,11 @@ inline int Model::push(State& s, Proc& p, int me, int k, int n) {
     case PU_VALID: {
       bool ok = valid(s, p.r);
       if (ok && has(kRefNoGen)) p.r = ref(page_of(p.r), life_gen(s.page[page_of(p.r)].life));
-      return go(p, !ok ? PU_FIRST : p.fresh && !has(kGenUnchecked) ? PU_DESCRIPTOR : PU_HINT, "push: page %d is in %s", page_of(p.r), ok ? "the same life" : "another life");
+      return go(p,
+                !ok                              ? PU_FIRST
+                : p.fresh && !has(kGenUnchecked) ? PU_DESCRIPTOR
+                                                 : PU_HINT,
+                "push: page %d is in %s", page_of(p.r), ok ? "the same life" : "another life");
     }
     case PU_DESCRIPTOR:
       p.fresh = 0;
@@ -142,7 +147,10 @@ inline int Model::push(State& s, Proc& p, int me, int k, int n) {
       return go(p, PU_FULL, "link: no page");
     case LK_INIT: {
       Page& g = s.page[page_of(p.q)];
-      g.stream = k, g.prev = p.r ? p.r : kHeadOf | k, g.first_seq = p.r ? s.page[page_of(p.r)].first_seq + p.cnt : sc.lanes ? s.base[k / sc.lanes] + 1 : 1;
+      g.stream = k, g.prev = p.r ? p.r : kHeadOf | k,
+      g.first_seq = p.r        ? s.page[page_of(p.r)].first_seq + p.cnt
+                    : sc.lanes ? s.base[k / sc.lanes] + 1
+                               : 1;
       if (has(kLinkedBeforeNext)) g.life = life(gen_of(p.q), LINKED, 0);
       return go(p, LK_NEXT, "link: page %d begins at id %d", page_of(p.q), g.first_seq);
     }

@@ -20,7 +20,11 @@ inline int Model::shrink(State& s, Proc& p, int me, int k) {
       return go(p, SH_VALID, "shrink: pin page %d", page_of(p.r));
     case SH_VALID: {
       bool ok = valid(s, p.r);
-      return go(p, !ok ? (int)START : p.fresh ? SH_DESCRIPTOR : SH_WORD, "shrink: page %d is in %s", page_of(p.r), ok ? "the same life" : "another life");
+      return go(p,
+                !ok       ? (int)START
+                : p.fresh ? SH_DESCRIPTOR
+                          : SH_WORD,
+                "shrink: page %d is in %s", page_of(p.r), ok ? "the same life" : "another life");
     }
     case SH_DESCRIPTOR:
       p.fresh = 0;
