@@ -125,6 +125,7 @@ void one_process(const Round& round) {
   const auto ns = in_turn(round, 7,
                           {[&] { return ns_each(count, claim_and_ack); }, [&] { return ns_each(count, pop); },
                            [&] { return ns_each(count, send_and_receive); }, append});
+  if (sum == 0) throw std::runtime_error("nothing was read");
   round.add("push + claim + ack", ns[0]);
   round.add("push + pop", ns[1]);
   round.add("message_queue: send + receive", ns[2]);
