@@ -464,17 +464,25 @@ void large_values(const Round& round) {
 
 std::string command_path;
 
+// $0 the command, $1 how many numbers, $2 how many each of four takes. Exit status 3: a number was lost or repeated.
+constexpr const char* kScript = R"(
+  out=$(mktemp -d)
+  trap 'rm -rf "$out"' EXIT
+  seq "$1" | "$0" push q || exit 1
+  for p in 1 2 3 4; do
+    "$0" pop q -n "$2" >"$out/$p" &
+    pids+=($!)
+  done
+  for pid in "${pids[@]}"; do wait "$pid" || exit 2; done
+  echo popped
+  sort -n "$out"/? | cmp -s - <(seq "$1") || exit 3)";
+
 void command(const Round& round) {
   if (access(command_path.c_str(), X_OK) != 0)
     throw std::runtime_error(command_path + " is not built: see --command");
   TemporaryPond temporary(256);
   const std::size_t count = round.count(1'000'000) / 4 * 4;
-  const std::string script =
-      "export HEADPOND_POND=" + temporary.name() + "; out=$(mktemp -d); trap 'rm -rf \"$out\"' EXIT; " +
-      "seq " + std::to_string(count) + " | \"$0\" push q || exit 1; " +
-      "for p in 1 2 3 4; do \"$0\" pop q -n " + std::to_string(count / 4) + " >$out/$p & done; " +
-      "wait -n && wait -n && wait -n && wait -n || exit 2; echo popped; sort -n $out/? | cmp -s - <(seq " +
-      std::to_string(count) + ")";
+  const std::string numbers = std::to_string(count), each = std::to_string(count / 4);
   const double begin = now_ns();
   double seconds = 0;
   int ends[2];
@@ -485,7 +493,8 @@ void command(const Round& round) {
     dup2(ends[1], STDOUT_FILENO);
     close(ends[0]);
     close(ends[1]);
-    execlp("bash", "bash", "-c", script.c_str(), command_path.c_str(), nullptr);
+    setenv("HEADPOND_POND", temporary.name().c_str(), 1);
+    execlp("bash", "bash", "-c", kScript, command_path.c_str(), numbers.c_str(), each.c_str(), nullptr);
     _exit(127);
   }
   close(ends[1]);
@@ -494,7 +503,7 @@ void command(const Round& round) {
   while (read(ends[0], &byte, 1) == 1) continue;
   int status = 0;
   waitpid(shell, &status, 0);
-  if (seconds == 0) throw std::runtime_error("push or pop failed");
+  if (seconds == 0) throw std::runtime_error(WEXITSTATUS(status) == 1 ? "push failed" : "pop failed");
   round.add("seq 1000000 | push, then 4 pop -n 250000 at once", seconds);
   round.add("numbers lost or repeated (0: none, 1: some)", status == 0 ? 0 : 1);
 }
