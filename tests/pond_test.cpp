@@ -427,7 +427,8 @@ TEST(Participants, StatsListThemWithTheirClaims) {
   for (int i = 0; i < 5; ++i) must(queue.push("x"));
   Claim mine = must(queue.claim());
   Process worker([&] {
-    std::vector<Claim> claims = must(test.queue().claim_many(3));
+    Queue mine = test.queue();
+    std::vector<Claim> claims = must(mine.claim_many(3));
     claimed->raise();
     leave->await();
   });
@@ -457,7 +458,8 @@ TEST(Participants, ReapCountsTheDead) {
   std::vector<Process> doomed;
   for (int i = 0; i < 3; ++i) {
     doomed.emplace_back([&] {
-      Claim claim = must(test.queue().claim());
+      Queue mine = test.queue();
+      Claim claim = must(mine.claim());
       claimed->raise();
       pause_forever();
     });
@@ -661,7 +663,8 @@ TEST(Forks, AChildThatLivesOnDoesNotHideItsParentsDeath) {
   Queue queue = test.queue();
   must(queue.push("x"));
   Process parent([&] {
-    Claim claim = must(test.queue().claim());
+    Queue mine = test.queue();
+    Claim claim = must(mine.claim());
     const pid_t grandchild = ::fork();
     if (grandchild == 0) {
       ::prctl(PR_SET_PDEATHSIG, 0);

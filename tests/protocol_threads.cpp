@@ -532,7 +532,9 @@ TEST_F(Protocol, LookersSeeWholeItemsAndVerifyFindsNothing) {
   });
   team.add([&] {
     while (!stop) {
-      for (const Item& item : must(queue_.peek(50))) EXPECT_NE(number_of(item.payload), UINT64_MAX);
+      if (Result<std::vector<Item>> items = queue_.peek(50)) {
+        for (const Item& item : *items) EXPECT_NE(number_of(item.payload), UINT64_MAX);
+      }
       for (const DeadItem& item : must(queue_.dead(20))) EXPECT_NE(number_of(item.payload), UINT64_MAX);
       must(queue_.size());
       const QueueStats stats = must(queue_.stats());

@@ -285,7 +285,7 @@ class Role {
     }
     if (variant_.moves && random_.one_in(20))
       (void)doing(Doing::settle, [&] { return queue_->redrive(random_.below(30)); }, {Code::full});
-    if (random_.one_in(40)) (void)doing(Doing::look, [&] { return queue_->peek(10); }, {});
+    if (random_.one_in(40)) (void)doing(Doing::look, [&] { return queue_->peek(10); }, {Code::empty});
     if (random_.one_in(40)) (void)doing(Doing::look, [&] { return queue_->stats(); }, {});
   }
 

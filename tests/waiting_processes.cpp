@@ -189,11 +189,11 @@ TEST_F(Waiting, AClaimWakesOnResume) {
   }
 }
 
-TEST_F(Waiting, AClaimOfAPausedQueueAnswersPausedWhenItsTimeIsOver) {
+TEST_F(Waiting, AClaimOfAPausedQueueGivesUpWhenItsTimeIsOver) {
   must(queue_.push("x"));
   must(queue_.pause());
   const auto start = Clock::now();
-  EXPECT_ANSWER(paused, queue_.claim(50ms));
+  EXPECT_ANSWER(timeout, queue_.claim(50ms));
   EXPECT_GE(since(start), 45ms);
   must(queue_.resume());
   must(queue_.pop());
@@ -216,7 +216,8 @@ TEST_F(Waiting, AClaimWakesWhenALeaseIsOver) {
   const std::int64_t over = now_us() + 30'000;
   Shared<Line> line;
   Process waiter([&] {
-    must(must(test_.queue().claim(stretched(5000ms))).ack());
+    Queue mine = test_.queue();
+    must(must(mine.claim(stretched(5000ms))).ack());
     line->woke_us = now_us();
   });
   EXPECT_EQ(waiter.wait(), 0);
@@ -269,7 +270,8 @@ TEST_F(Waiting, AFollowerIsNotHeldUpByADeadWriter) {
   for (std::uint32_t round = 1; round <= 5; ++round) {
     Shared<Event> reserved;
     Process writer([&] {
-      Reservation reservation = must(test_.log().reserve(100));
+      Log mine = test_.log();
+      Reservation reservation = must(mine.reserve(100));
       reserved->raise();
       pause_forever();
     });
@@ -291,10 +293,11 @@ TEST_F(Waiting, PushManyWakesAllWhoWait) {
   for (std::uint32_t i = 0; i < kWaiters; ++i) {
     waiters.emplace_back([&] {
       Queue mine = test_.queue();
-      for (int round = 0; round < 10; ++round) {
+      for (std::uint32_t round = 1; round <= 10; ++round) {
         about->raise();
         Claim claim = must(mine.claim(stretched(5000ms)));
         got->raise();
+        got->await(round * kWaiters);  // nobody takes a second one
         must(claim.ack());
       }
     });
@@ -321,10 +324,11 @@ TEST_F(Waiting, AsManyWakeAsItemsAreNeededToBeClaimed) {
   for (std::uint32_t i = 0; i < kWaiters; ++i) {
     waiters.emplace_back([&] {
       Queue mine = test_.queue();
-      for (int round = 0; round < 10; ++round) {
+      for (std::uint32_t round = 1; round <= 10; ++round) {
         about->raise();
         Claim claim = must(mine.claim(stretched(5000ms)));
         got->raise();
+        got->await(round * kWaiters);  // nobody takes a second one
         must(claim.ack());
       }
     });
@@ -345,7 +349,8 @@ std::int64_t survivor_claims_after_kill(const TestPond& test, Queue& queue, bool
   Shared<Event> claimed;
   Shared<Line> line;
   Process worker([&] {
-    Claim claim = must(test.queue().claim());
+    Queue mine = test.queue();
+    Claim claim = must(mine.claim());
     claimed->raise();
     pause_forever();
   });
