@@ -84,6 +84,8 @@ ThreadContext* Attachment::find_thread() {
       threads_.push_back(std::make_unique<ThreadContext>());
       mine = threads_.back().get();
       mine->pond = this, mine->pins = pins, mine->owner = slot_, mine->owner_bit = 1ULL << slot_ % 64;
+      mine->streams = &segment_->stream(0), mine->lives = &segment_->life(1), mine->pages = segment_->page(1), mine->holds = participant_->hold;
+      mine->largest_straight = segment_->max_page_bytes() / 4 - kRecordHeader;
     }
     mine->in_use = true;
   }

@@ -37,8 +37,16 @@ struct ThreadContext {
   std::uint64_t owner_bit = 0;   // in a page's `owners`
   std::int64_t open_claims = 0;  // claims taken by this thread minus those settled by it
   std::uint32_t claims_made = 0, empty_looks = 0;
+  static constexpr int kHoldCache = 4;
   int holds_cached = 0;
-  std::int16_t hold_cache[4] = {};
+  std::int16_t hold_cache[kHoldCache] = {};
+  // Copies for the straight way.
+  StreamWords* streams = nullptr;
+  LifeEntry* lives = nullptr;
+  char* pages = nullptr;
+  std::atomic<std::uint32_t>* holds = nullptr;  // the participant's hold pins
+  std::uint64_t backed = 0;                     // units known to have memory; 0 without membarrier: no straight way
+  std::uint64_t largest_straight = 0;           // bytes of an item
   Cursor cursors[16];
   bool in_use = false;
 
@@ -79,6 +87,11 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     return find_thread();
   }
 
+  /// The same for the straight way: null also if anything is unusual.
+  ThreadContext* straight_thread() const {
+    return cached_.serial == serial_ && usable() == Code::ok ? cached_.context : nullptr;
+  }
+
   // Hold pins: handed out within this process only.
   int take_hold(ThreadContext& me) {
     if (me.holds_cached) [[likely]] return me.hold_cache[--me.holds_cached];
@@ -86,7 +99,7 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   }
   void give_hold(ThreadContext& me, int hold) {
     participant_->hold[hold].store(0, std::memory_order_release);
-    if (me.holds_cached < 4) me.hold_cache[me.holds_cached++] = static_cast<std::int16_t>(hold);
+    if (me.holds_cached < ThreadContext::kHoldCache) me.hold_cache[me.holds_cached++] = static_cast<std::int16_t>(hold);
     else shared_holds_.fetch_and(~(1ULL << hold), std::memory_order_release);
   }
 

@@ -26,10 +26,6 @@ ItemId id_of_record(const Lane& lane, const PageView& page, std::uint64_t offset
 
 namespace {
 
-void hold_page(Attachment& pond, int hold, const PageView& page) {
-  pond.participant().hold[hold].store(page.reference.page(), std::memory_order_release);  // before the operation pin goes
-}
-
 PageView view_of(const Segment& segment, Reference page) {
   char* base = segment.page(page.page());
   return {page, reinterpret_cast<PageHeader*>(base), base, segment.life(page.page()).units.load(std::memory_order_relaxed) * kUnit};
@@ -39,24 +35,20 @@ PageView view_of(const Segment& segment, Reference page) {
 
 Claim ClaimAccess::make(Lane& lane, const Claimed& claimed, Claim* share) {
   Claim claim;
-  Attachment& pond = *lane.me.pond;
-  claim.pond_ = &pond, claim.binding_ = lane.binding.raw, claim.reference_ = claimed.page.reference.raw;
-  claim.word_ = claimed.word.raw, claim.offset_ = static_cast<std::uint32_t>(claimed.offset), claim.lane_ = static_cast<std::uint8_t>(lane.number);
-  auto payload = claimed.page.payload(claimed.offset, claimed.word);
-  claim.payload_ = Bytes(payload.data(), payload.size());
-  if (share && share->hold_ >= 0 && share->reference_ == claim.reference_) {
-    claim.hold_ = share->hold_, claim.shared_hold_ = share->shared_hold_ = true;
-    pond.share_hold(claim.hold_);
-  } else if (int hold = pond.take_hold(lane.me); hold >= 0) {
-    claim.hold_ = static_cast<std::int16_t>(hold);
-    hold_page(pond, hold, claimed.page);
-  } else {
-    claim.copy_ = std::make_unique<char[]>(payload.size() + 1);
-    std::copy(payload.begin(), payload.end(), claim.copy_.get());
-    claim.payload_ = Bytes(claim.copy_.get(), payload.size());
+  if (!share || share->hold_ < 0 || share->reference_ != claimed.page.reference.raw) {
+    fill(claim, lane, claimed);
+    return claim;
   }
-  lane.me.open_claims++;
+  describe(claim, lane, claimed);
+  claim.hold_ = share->hold_, claim.shared_hold_ = share->shared_hold_ = true;
+  lane.me.pond->share_hold(claim.hold_);
   return claim;
+}
+
+void ClaimAccess::copy_payload(Claim& claim) {
+  claim.copy_ = std::make_unique<char[]>(claim.payload_.size() + 1);
+  std::copy(claim.payload_.begin(), claim.payload_.end(), claim.copy_.get());
+  claim.payload_ = Bytes(claim.copy_.get(), claim.payload_.size());
 }
 
 Reservation ClaimAccess::make(Lane& lane, const Place& place, int hold) {
@@ -65,7 +57,7 @@ Reservation ClaimAccess::make(Lane& lane, const Place& place, int hold) {
   r.ids_before_ = place.ids_before, r.offset_ = static_cast<std::uint32_t>(place.offset), r.hold_ = static_cast<std::int16_t>(hold);
   r.lane_ = static_cast<std::uint8_t>(lane.number), r.id_ = {static_cast<std::uint64_t>(lane.number) << 60 | place.id};
   r.data_ = place.page.payload(place.offset, place.word);
-  hold_page(*lane.me.pond, hold, place.page);
+  lane.me.pond->participant().hold[hold].store(place.page.reference.page(), std::memory_order_release);  // before the operation pin goes
   lane.me.open_claims++;
   return r;
 }
@@ -240,31 +232,18 @@ namespace headpond {
 
 using internal::ClaimAccess;
 
-Claim::Claim(Claim&& other) noexcept
-    : pond_(std::exchange(other.pond_, nullptr)),
-      binding_(other.binding_),
-      reference_(other.reference_),
-      word_(other.word_),
-      offset_(other.offset_),
-      hold_(other.hold_),
-      lane_(other.lane_),
-      shared_hold_(other.shared_hold_),
-      payload_(other.payload_),
-      copy_(std::move(other.copy_)) {}
-
-Claim& Claim::operator=(Claim&& other) noexcept {
-  if (this == &other) return *this;
-  this->~Claim();
-  return *new (this) Claim(std::move(other));
-}
-
-Claim::~Claim() {
-  if (pond_) (void)ClaimAccess::give_back(*this);
+void Claim::give_back() noexcept {
+  (void)ClaimAccess::give_back(*this);
+  pond_ = nullptr;  // whatever came of it
 }
 
 ItemId Claim::id() const noexcept { return ClaimAccess::id(*this); }
-Status Claim::ack() { return ClaimAccess::ack(*this); }
-Status Claim::nack(NackOptions options) {
+Status Claim::ack() {
+  bool mine = false;
+  if (ClaimAccess::ack_straight(*this, mine)) [[likely]] return mine ? Code::ok : Code::fenced;
+  return ClaimAccess::ack(*this);
+}
+Status Claim::nack(const NackOptions& options) {
   if (options.delay.count() < 0 || options.delay > std::chrono::hours(24 * 365)) return {Code::invalid, "delay must be from 0 to 365 days"};
   return ClaimAccess::nack(*this, options.delay);
 }

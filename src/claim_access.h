@@ -11,6 +11,18 @@ struct ClaimAccess {
   /// A Claim on what was just claimed, its page still pinned; the page is held by a hold pin from here on, or the payload copied if none is
   /// left. `share`: the hold of the claim before, if that is on the same page.
   static Claim make(Lane& lane, const Claimed& claimed, Claim* share = nullptr);
+  /// The same into an unset Claim.
+  static void fill(Claim& claim, Lane& lane, const Claimed& claimed) {
+    describe(claim, lane, claimed);
+    if (int hold = lane.me.pond->take_hold(lane.me); hold >= 0) [[likely]] {
+      claim.hold_ = static_cast<std::int16_t>(hold);
+      lane.me.pond->participant().hold[hold].store(claimed.page.reference.page(), std::memory_order_release);  // before the operation pin goes
+    } else {
+      copy_payload(claim);
+    }
+  }
+  /// An answer with a Claim that is not set yet.
+  static Result<Claim> unset() { return Claim(); }
   static Reservation make(Lane& lane, const Place& place, int hold);
 
   /// What a settled claim leaves behind: its hold, its count, and perhaps a page that is over.
@@ -28,8 +40,54 @@ struct ClaimAccess {
 
   static ItemId commit(Reservation& reservation);
   static void abandon(Reservation& reservation);
-  static Attachment* pond(const Claim& claim) { return claim.pond_; }
-  static std::uint64_t word(const Claim& claim) { return claim.word_; }
+
+ private:
+  static void describe(Claim& claim, Lane& lane, const Claimed& claimed) {
+    claim.pond_ = lane.me.pond, claim.binding_ = lane.binding.raw, claim.reference_ = claimed.page.reference.raw, claim.word_ = claimed.word.raw;
+    claim.offset_ = static_cast<std::uint32_t>(claimed.offset), claim.lane_ = static_cast<std::uint8_t>(lane.number);
+    auto payload = claimed.page.payload(claimed.offset, claimed.word);
+    claim.payload_ = Bytes(payload.data(), payload.size());
+    lane.me.open_claims++;
+  }
+  static void copy_payload(Claim& claim);
+
+ public:
+  /// For straight.h: the claim of a small record that has not moved, with a cached hold. REQUIRES: the page is pinned, me.holds_cached.
+  static void fill_straight(Claim& claim, ThreadContext& me, Binding binding, Reference page, std::uint64_t offset, RecordWord word, Bytes payload) {
+    int hold = me.hold_cache[--me.holds_cached];
+    me.holds[hold].store(page.page(), std::memory_order_release);  // before the operation pin goes
+    claim.pond_ = me.pond, claim.binding_ = binding.raw, claim.reference_ = page.raw, claim.word_ = word.raw;
+    claim.offset_ = static_cast<std::uint32_t>(offset), claim.hold_ = static_cast<std::int16_t>(hold);
+    claim.payload_ = payload;
+    me.open_claims++;
+  }
+  /// The straight way of ack(), as in straight.h: the record DONE, if its page is held and has no next (a page that may be over is looked at
+  /// in the general way). A page that gets its next a moment later is found to be over by whoever claims past it.
+  [[gnu::always_inline]] static bool ack_straight(Claim& claim, bool& mine) {
+    if (!claim.pond_ || claim.hold_ < 0 || claim.shared_hold_) [[unlikely]] return false;
+    ThreadContext* me = claim.pond_->straight_thread();
+    if (!me || me->holds_cached >= ThreadContext::kHoldCache) [[unlikely]] return false;
+    char* base = me->pages + static_cast<std::uint64_t>(Reference{claim.reference_}.page() - 1) * kUnit;
+    auto& header = *reinterpret_cast<PageHeader*>(base);
+    if (header.next.load(std::memory_order_acquire) != 0) [[unlikely]] return false;
+    RecordWord claimed{claim.word_};
+    std::uint64_t expected = claimed.raw;
+    mine = reinterpret_cast<Word*>(base + claim.offset_)->compare_exchange_strong(expected, claimed.acked().raw, std::memory_order_acq_rel);
+    if (mine) [[likely]] {
+      // Acked in order, the page's `done` mark keeps up: all below it was DONE, and now this record is, too.
+      std::uint32_t mark = header.done.load(std::memory_order_relaxed);
+      if ((mark ? mark : kFirstRecord) == claim.offset_ && !claimed.flags())
+        header.done.store(claim.offset_ + static_cast<std::uint32_t>(kRecordHeader + round8(claimed.size())), std::memory_order_relaxed);
+      Bell& bell = me->streams[Binding{claim.binding_}.index()].space_bell;
+      if (std::uint32_t seen = bell.load(std::memory_order_acquire); seen & kAsleep) [[unlikely]] ring_sleepers(bell, seen, Wake::all);
+    }
+    me->holds[claim.hold_].store(0, std::memory_order_release);
+    me->hold_cache[me->holds_cached++] = claim.hold_;
+    me->open_claims--;
+    claim.pond_ = nullptr;
+    claim.payload_ = {};
+    return true;
+  }
 };
 
 /// Moves a claimed item to the dead letters. The page is pinned or held.

@@ -27,7 +27,7 @@ struct PageView {
   bool holds(std::uint64_t offset) const { return offset >= kFirstRecord && offset + 8 <= bytes && offset % 8 == 0; }
 
   /// Bytes up to the next record; 0: damaged.
-  std::uint64_t extent(std::uint64_t offset, RecordWord word) const {
+  [[gnu::always_inline]] std::uint64_t extent(std::uint64_t offset, RecordWord word) const {
     std::uint64_t size = word.size();
     if (word.flags() & (kMoved | kLarge)) [[unlikely]] {
       std::uint64_t at = offset + kRecordHeader + (word.has(kMoved) ? sizeof(MovedRecord) : 0);
@@ -73,7 +73,7 @@ struct Lane {
 
   /// Pins, then validates: true if the page is in the life that the reference names and belongs to this lane. The other side of the fence
   /// is the recycler's membarrier between unlinking and its look at the pins.
-  bool pin(Reference r, PageView& out) const {
+  [[gnu::always_inline]] bool pin(Reference r, PageView& out) const {
     if (!r || !segment.backed(r.page())) [[unlikely]] return false;
     if (segment.uses_membarrier()) me.pins->pin.store(r.page(), std::memory_order_relaxed);
     else me.pins->pin.exchange(r.page(), std::memory_order_seq_cst);
@@ -84,6 +84,7 @@ struct Lane {
     char* base = segment.page(r.page());
     auto* header = reinterpret_cast<PageHeader*>(base);
     if (header->stream.load(std::memory_order_relaxed) != page_stream()) [[unlikely]] return false;
+    if (r.page() > me.backed && segment.uses_membarrier()) [[unlikely]] me.backed = r.page();  // the straight way may come here, too
     out = {r, header, base, entry.units.load(std::memory_order_relaxed) * kUnit};
     return true;
   }

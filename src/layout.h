@@ -224,6 +224,7 @@ struct alignas(128) StreamWords {
   Word trimmed;               // a log's records below are gone; atomic maximum
   Word due;                   // DueWord of the delayed lane
   std::atomic<std::uint32_t> lanes;  // bit: the lane may have records; set before its first one, never cleared
+  std::atomic<std::uint32_t> used;   // 1: claimed from since last_use was written: whoever asks how idle it is makes that `now`
   alignas(128) std::atomic<std::uint32_t> bell;        // for claimers, or a log's readers
   std::atomic<std::uint32_t> space_bell;               // for pushers at a limit, and who drains
   alignas(128) LaneWords lane[kLanes];

@@ -6,6 +6,7 @@
 #include "reap.h"
 #include "retire.h"
 #include "stats.h"
+#include "straight.h"
 #include "stream.h"
 #include "unlink.h"
 
@@ -27,6 +28,7 @@ Status check_record(std::uint64_t size) {
 Result<std::uint64_t> Log::append(Bytes record, std::optional<milliseconds> full_timeout) {
   if (Status good = check_record(record.size()); !good) return good;
   std::uint64_t seq = 0;
+  if (push_straight(stream_->pond(), stream_->binding(), record, Wake::all, seq)) [[likely]] return seq;
   Parts parts{record, {}};
   if (Status done = stream_->append({&parts, 1}, 0, 0, full_timeout, seq); !done) return done;
   return seq;

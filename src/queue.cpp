@@ -11,6 +11,7 @@
 #include "reap.h"
 #include "retire.h"
 #include "stats.h"
+#include "straight.h"
 #include "stream.h"
 #include "unlink.h"
 
@@ -126,12 +127,13 @@ Code claim_next(ThreadContext& me, Binding binding, bool look, Status& error, Us
 
 // --------------------------------------------------------------------------------------------------------------------- push
 
-Result<ItemId> Queue::push(Bytes item, PushOptions options) {
+Result<ItemId> Queue::push(Bytes item, const PushOptions& options) {
   if (item.size() > kLargestItem || options.priority != 0 || options.delay.count() != 0) [[unlikely]] {
     if (Status good = check_push(item.size(), options); !good) return good;
   }
   std::uint64_t seq = 0;
-  if (options.delay.count() > 0) [[unlikely]] {
+  if (options.priority == 0 && options.delay.count() == 0 && push_straight(stream_->pond(), stream_->binding(), item, Wake::one, seq)) [[likely]] return item_id(0, seq);
+  if (options.delay.count() > 0) {
     DelayedPrefix prefix = delayed_prefix(options);
     Parts parts{as_bytes(prefix), item};
     if (Status done = stream_->append({&parts, 1}, kDelayedLane, prefix.due_ms, options.full_timeout, seq); !done) return done;
@@ -142,7 +144,7 @@ Result<ItemId> Queue::push(Bytes item, PushOptions options) {
   return item_id(options.priority, seq);
 }
 
-Result<ItemId> Queue::push_many(std::span<const Bytes> items, PushOptions options) {
+Result<ItemId> Queue::push_many(std::span<const Bytes> items, const PushOptions& options) {
   if (items.empty()) return Status(Code::invalid, "push_many of no item");
   for (Bytes item : items)
     if (Status good = check_push(item.size(), options); !good) return good;
@@ -177,16 +179,18 @@ Result<Reservation> Queue::reserve(std::size_t size, int priority) {
 // -------------------------------------------------------------------------------------------------------------------- claim
 
 Result<Claim> Queue::claim(milliseconds timeout) {
-  std::optional<Claim> out;
-  auto use = [&](Lane& lane, const Claimed& claimed) { return out = ClaimAccess::make(lane, claimed), Reference{}; };
+  Result<Claim> out = ClaimAccess::unset();
+  if (claim_straight(stream_->pond(), stream_->binding(), *out)) [[likely]] return out;
+  bool claimed = false;
+  auto use = [&](Lane& lane, const Claimed& found) { return ClaimAccess::fill(*out, lane, found), claimed = true, Reference{}; };
   Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) { return claim_next(me, binding, false, error, use); });
   if (!done && (done.code() == Code::empty || done.code() == Code::not_found || done.code() == Code::paused))
     done = stream_->wait(timeout, [&](ThreadContext& me, Binding binding, bool look, Status& error) {
       Code code = claim_next(me, binding, look, error, use);
       return code == Code::paused && timeout.count() > 0 ? Code::empty : code;
     });
-  if (out) [[likely]] return std::move(*out);
-  return done;
+  if (!claimed) out = done.ok() ? Status(Code::empty) : std::move(done);
+  return out;
 }
 
 Result<std::vector<Claim>> Queue::claim_many(std::size_t most, milliseconds timeout) {

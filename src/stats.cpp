@@ -88,6 +88,7 @@ Result<Stats> pond_stats(Attachment& pond) {
     StreamInfo info;
     info.kind = entry.key.kind == Kind::queue ? StreamInfo::Kind::queue : StreamInfo::Kind::log;
     info.scope = entry.key.scope, info.name = entry.key.name, info.key = entry.key.key;
+    if (words.used.exchange(0, std::memory_order_relaxed)) words.last_use.store(now_ms, std::memory_order_relaxed);
     std::uint64_t used = words.last_use.load(std::memory_order_relaxed);
     info.idle = milliseconds(used < now_ms ? now_ms - used : 0);
     Status error;

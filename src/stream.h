@@ -31,6 +31,8 @@ class Stream {
 
   Attachment& pond() const { return *pond_; }
   const Key& key() const { return key_; }
+  /// What the name meant at last; none before the first operation.
+  Binding binding() const { return {binding_.load(std::memory_order_acquire)}; }
   Directory directory(ThreadContext& me) const { return Directory(me); }
 
   /// Runs work(me, binding, error) -> Code on the stream that the name means; on `not_found` (its tomb was met) helps to end it, looks the

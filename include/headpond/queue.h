@@ -41,11 +41,18 @@ struct ItemId {
 /// one that claimed, one thread at a time. Must not outlive the Pond: what is unsettled when the pond closes goes back to the queue.
 class HEADPOND_API Claim {
  public:
-  Claim(Claim&& other) noexcept;
-  Claim& operator=(Claim&& other) noexcept;
+  Claim(Claim&& other) noexcept { take(other); }
+  Claim& operator=(Claim&& other) noexcept {
+    if (this == &other) return *this;
+    if (pond_) give_back();
+    take(other);
+    return *this;
+  }
   Claim(const Claim&) = delete;
   Claim& operator=(const Claim&) = delete;
-  ~Claim();
+  ~Claim() {
+    if (pond_) give_back();
+  }
 
   /// The item's bytes, read in place; valid until this claim is settled.
   Bytes payload() const noexcept { return payload_; }
@@ -59,7 +66,7 @@ class HEADPOND_API Claim {
   /// Done: the item is gone. `fenced` if the claim was lost meanwhile: then another has it, or had it. Never sleeps.
   Status ack();
   /// Give it back, at its old place, or after a delay. `fenced` as above; another error with a delay: it went back without one.
-  Status nack(NackOptions options = {});
+  Status nack(const NackOptions& options = {});
   /// The claim is ours until at least now + lease, 1 ms to 30 days. `fenced` if it was lost.
   Status extend(milliseconds lease);
   /// To the dead letters, with a reason of at most 1,024 bytes. `fenced` as above; any other error leaves the claim as it is.
@@ -68,6 +75,13 @@ class HEADPOND_API Claim {
  private:
   friend struct internal::ClaimAccess;
   Claim() = default;
+  void give_back() noexcept;
+  void take(Claim& other) noexcept {
+    pond_ = std::exchange(other.pond_, nullptr);
+    binding_ = other.binding_, reference_ = other.reference_, word_ = other.word_, offset_ = other.offset_;
+    hold_ = other.hold_, lane_ = other.lane_, shared_hold_ = other.shared_hold_, payload_ = other.payload_;
+    copy_ = std::move(other.copy_);
+  }
 
   internal::Attachment* pond_ = nullptr;  // null: settled or moved from
   std::uint64_t binding_ = 0;             // the stream, in one life
@@ -149,9 +163,9 @@ struct QueueStats {
 class HEADPOND_API Queue {
  public:
   /// Appends one item of 0 bytes to 1 GiB (and to what the segment holds). `full`: nothing happened. Sleeps only with on_full = block.
-  Result<ItemId> push(Bytes item, PushOptions options = {});
+  Result<ItemId> push(Bytes item, const PushOptions& options = {});
   /// All or nothing, any number; the ids are consecutive and the first one is returned. `invalid` for an empty span.
-  Result<ItemId> push_many(std::span<const Bytes> items, PushOptions options = {});
+  Result<ItemId> push_many(std::span<const Bytes> items, const PushOptions& options = {});
   /// Zero copy: room for an item of exactly this size. No delay.
   Result<Reservation> reserve(std::size_t size, int priority = 0);
 
