@@ -214,6 +214,12 @@ class Model {
   }
   bool half_there(u16 items) const { return ((items ^ items >> 1) & pairs_) != 0; }
   bool raises(int k, Bugs quiet) const { return sc.cursors && !k && !has(quiet); }  // the stream's epoch
+  bool named(const State& s, int page) const {                                      // does the directory lead to it?
+    if (!sc.lanes) return true;
+    int d = s.page[page].stream / sc.lanes;
+    u16 h = handle(d, life_gen(s.desc[d]));
+    return s.entry[0] == h || s.entry[1] == h;
+  }
   int streams() const { return sc.lanes ? sc.lanes * sc.descriptors : 2; }
   void forget_cursor(State& s, Proc& p, int from) {  // without further claims
     int me = &p - s.p;

@@ -4,9 +4,13 @@
 #include "pc.h"
 
 inline int Model::shrink(State& s, Proc& p, int me, int k) {
+  auto back_from_push = [&] {  // it links pages for us, and would go on to push
+    if (p.pc == PU_NEXT || p.pc == PU_FIRST || p.pc == PU_PIN || p.pc == PU_FULL) p.pc = SH_UNPIN;
+  };
+  back_from_push();
   if (p.pc >= LK_ALLOC && p.pc <= LK_GIVE_BACK) {
     int r = push(s, p, me, k, 0);
-    if (p.pc == PU_NEXT || p.pc == PU_FIRST || p.pc == PU_PIN || p.pc == PU_FULL) p.pc = SH_UNPIN;
+    back_from_push();
     return r;
   }
   switch (p.pc) {
