@@ -97,7 +97,7 @@ test_ids_name_items() {
 test_cancel_of_a_claimed_item_is_refused() {
   python3 -c 'print("x" * 200000)' | hp push q
   mkfifo "$folder/pipe"
-  hp pop q >"$folder/pipe" &
+  "$command_path" pop q >"$folder/pipe" &
   exec 7<"$folder/pipe"
   soon eval '[[ $(figure claimed) == 1 ]]'
   exits 3 hp cancel q 1
@@ -118,7 +118,7 @@ test_pause_holds_delivery_until_resume() {
 test_a_waiting_pop_waits_through_a_pause() {
   hp push q a
   hp pause q
-  hp pop q --wait 10 >"$folder/popped" &
+  "$command_path" pop q --wait 10 >"$folder/popped" &
   sleep 0.3
   hp resume q
   wait $!
@@ -131,7 +131,7 @@ test_drain_waits_until_all_is_done() {
   said "3 items are left"
   exits 3 hp push q more
   said draining
-  hp drain q --wait 10 &
+  "$command_path" drain q --wait 10 &
   hp pop q -n all >/dev/null
   wait $!
   hp resume q
@@ -143,7 +143,7 @@ test_dead_letters_are_shown_and_redriven() {
   hp create --max-attempts 1
   python3 -c 'print("x" * 200000)' | hp push q
   mkfifo "$folder/pipe"
-  hp pop q >"$folder/pipe" &
+  "$command_path" pop q >"$folder/pipe" &
   local popper=$!
   exec 7<"$folder/pipe"
   soon eval '[[ $(figure claimed) == 1 ]]'

@@ -25,9 +25,9 @@ test_scan_shows_any_bytes() {
 
 test_follow_shows_records_as_they_come() {
   hp append ns key before
-  hp scan ns key --follow -n 3 >"$folder/seen" &
+  "$command_path" scan ns key --follow -n 3 >"$folder/seen" &
   local follower=$!
-  soon grep -q before "$folder/seen"
+  soon grep -qs before "$folder/seen"
   hp append ns key now
   soon grep -q now "$folder/seen"
   hp append ns key last
@@ -36,7 +36,7 @@ test_follow_shows_records_as_they_come() {
 }
 
 test_follow_may_be_there_before_the_log() {
-  hp scan ns key --follow -n 1 >"$folder/seen" &
+  "$command_path" scan ns key --follow -n 1 >"$folder/seen" &
   sleep 0.2
   hp append ns key first
   wait $!

@@ -4,7 +4,7 @@
 # A pop that has claimed items and cannot write them, since nobody reads the pipe: its process id is in $popper.
 stuck_pop() {
   mkfifo "$folder/pipe"
-  hp pop q -n all >"$folder/pipe" 2>"$folder/popper-err" &
+  "$command_path" pop q -n all >"$folder/pipe" 2>"$folder/popper-err" &
   popper=$!
   exec 7<"$folder/pipe"
   soon eval '(($(figure claimed) > 0))'
@@ -20,7 +20,7 @@ test_four_poppers_share_100000_numbers_each_once() {
   seq 100000 | hp push q
   local i poppers=()
   for i in 1 2 3 4; do
-    hp pop q -n 25000 >"$folder/part$i" &
+    "$command_path" pop q -n 25000 >"$folder/part$i" &
     poppers+=($!)
   done
   for i in "${poppers[@]}"; do wait "$i"; done
@@ -31,7 +31,7 @@ test_four_poppers_share_100000_numbers_each_once() {
 test_poppers_work_while_items_come() {
   local i poppers=()
   for i in 1 2 3 4; do
-    hp pop q -n 25000 --wait 20 >"$folder/part$i" &
+    "$command_path" pop q -n 25000 --wait 20 >"$folder/part$i" &
     poppers+=($!)
   done
   seq 100000 | hp push q
@@ -41,7 +41,7 @@ test_poppers_work_while_items_come() {
 
 test_items_are_pushed_as_soon_as_they_are_read() {
   mkfifo "$folder/lines"
-  hp push q <"$folder/lines" &
+  "$command_path" push q <"$folder/lines" &
   local pusher=$!
   exec 7>"$folder/lines"
   echo one >&7
@@ -56,7 +56,7 @@ test_items_are_pushed_as_soon_as_they_are_read() {
 }
 
 test_popped_items_are_written_at_once() {
-  hp pop q -n 2 --wait 20 >"$folder/out" &
+  "$command_path" pop q -n 2 --wait 20 >"$folder/out" &
   hp push q early
   soon grep -q early "$folder/out"
   hp push q late
@@ -67,7 +67,8 @@ test_a_closed_reader_gives_back_the_rest_in_silence() {
   push_much
   local codes
   set +e
-  hp pop q -n all 2>"$folder/err" | head -1 >"$folder/head"
+  trap - ERR
+  "$command_path" pop q -n all 2>"$folder/err" | head -1 >"$folder/head"
   codes=("${PIPESTATUS[@]}")
   set -e
   equal 141 "${codes[0]}" "exit code of pop"
@@ -84,6 +85,7 @@ test_a_closed_reader_gives_back_the_rest_in_silence() {
 test_a_reader_that_goes_ends_a_waiting_pop() {
   hp push q one
   set +e
+  trap - ERR
   timeout 10 "$command_path" pop q -n 5 --wait 60 | head -1 >"$folder/out"
   equal 141 "${PIPESTATUS[0]}"
   equal one "$(<"$folder/out")"
@@ -117,7 +119,7 @@ test_a_terminated_pop_gives_back_its_claims() {
 
 test_a_signal_ends_a_waiting_pop() {
   hp push other x
-  hp pop q --wait forever &
+  "$command_path" pop q --wait forever &
   local code=0
   sleep 0.3
   kill -TERM $!
@@ -127,7 +129,7 @@ test_a_signal_ends_a_waiting_pop() {
 
 test_a_full_queue_makes_push_wait() {
   hp configure q --max-items 100
-  seq 1000 | hp push q &
+  seq 1000 | "$command_path" push q &
   local pusher=$!
   soon eval '(($(figure ready) >= 90))'
   sleep 0.2
@@ -149,7 +151,7 @@ test_no_wait_says_how_many_were_pushed() {
 
 test_a_full_pond_makes_push_wait() {
   hp create --limit 1MiB
-  seq -f '%01000g' 3000 | hp push q &
+  seq -f '%01000g' 3000 | "$command_path" push q &
   local pusher=$!
   sleep 0.5
   kill -0 "$pusher" || fail "push did not wait"
@@ -167,7 +169,7 @@ test_an_item_that_can_never_fit_is_an_error() {
 
 test_a_terminated_push_has_pushed_what_it_read() {
   mkfifo "$folder/lines"
-  hp push q <"$folder/lines" &
+  "$command_path" push q <"$folder/lines" &
   local pusher=$! code=0
   exec 7>"$folder/lines"
   seq 100 >&7

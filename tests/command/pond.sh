@@ -18,7 +18,7 @@ test_the_manual_and_the_completions_know_every_command() {
   local name file where=$here/../../tools/command
   for name in $all_commands; do
     for file in headpond.1 completions/headpond.bash completions/_headpond completions/headpond.fish; do
-      grep -qw -- "$name" "$where/$file" || fail "$file does not know $name"
+      grep -Eq "(^|[^a-z]|fB)$name([^a-z]|\$)" "$where/$file" || fail "$file does not know $name"
     done
   done
 }
@@ -95,7 +95,7 @@ test_top_repeats_blocks_without_a_terminal() {
   hp top --count 2 --interval 0.1 >"$folder/out"
   equal 2 "$(grep -c "^pond $HEADPOND_POND" "$folder/out")"
   equal 3 "$(hp --json top -n 3 -i 50ms | json_lines)"
-  (seq 20000 | hp push q) &
+  (seq 20000 | "$command_path" push q) &
   hp --json top -n 1 -i 1 | python3 -c '
 import json
 streams = json.loads(input())["streams"]

@@ -24,6 +24,7 @@ end_case() {
   exit "$code"
 }
 
+# In the background run "$command_path" itself: $! is its process then, and no shell's.
 hp() { "$command_path" "$@"; }
 
 fail() {
