@@ -13,7 +13,7 @@
 //   I2  Every page in BUILDING, ZEROING or SPILLING names the participant that is at work on it.
 //   I3  Every LINKED page is on the chain of exactly one lane; every page on a chain is BUILDING, LINKED or SPILLING.
 //   I4  A page's records lie end to end from kFirstRecord to the first FREE word or to SEAL, and a SEAL counts the ids before it.
-//   I5  first_seq of a page is that of the one before plus its SEAL's ids.
+//   I5  first_seq of a page is that of the one before plus its SEAL's ids; more where pages between were all DONE and are unlinked.
 //   I6  A FREE page is all zero.
 //   I7  A journal is empty unless its section is held, or its holder died in it.
 //   I8  A free participant slot is named by no word but DONE.
@@ -34,7 +34,7 @@ constexpr std::uint64_t kMagic = 0x31646e6f70646165ULL;  // "eadpond1"
 constexpr std::uint32_t kLayoutVersion = 1;
 
 constexpr std::uint32_t kUnit = 1024;  // the smallest page; pages are whole units
-constexpr std::uint32_t kMaxParticipants = 4095;
+constexpr std::uint32_t kMaxParticipants = 4094;  // and a spare slot, from which a full table is reaped
 constexpr std::uint32_t kMaxThreads = 16384;
 constexpr std::uint32_t kHoldPins = 64;
 constexpr std::uint32_t kFloors = 4096;
