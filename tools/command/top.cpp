@@ -50,7 +50,7 @@ class Screen {
     // Each line is overwritten and its rest erased: no flicker.
     std::string text = "\033[H";
     for (std::size_t i = 0; i < lines.size() && i < rows; ++i)
-      text += cut(lines[i], wide) + (i + 1 < std::min(lines.size(), rows) ? "\033[K\r\n" : "\033[K");
+      text += cut(lines[i], wide) + (i + 1 < std::min(lines.size(), rows) ? "\033[K\n" : "\033[K");
     put(text + "\033[J");
   }
 

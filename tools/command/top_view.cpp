@@ -12,7 +12,7 @@ namespace headpond::command {
 
 namespace {
 
-constexpr std::size_t kHistory = 20;
+constexpr std::size_t kHistory = 12;
 constexpr std::size_t kBar = 30;
 
 /// What grew by that much; figures of one moment may be a little off, so a rate is never negative.
@@ -101,19 +101,21 @@ std::vector<std::string> TopView::lines() const {
                   show_bytes(stats_.segment_bytes)),
       ""};
 
-  Table streams({"<", "<SCOPE", "<NAME", "IN/S", "OUT/S", "DEPTH", "CLAIMED", "DELAYED", "DEAD", "MEMORY",
-                 "<DEPTH LATELY"});
+  // What matters most stands left: narrow terminals cut the rest.
+  Table streams({"<", "<SCOPE", "<NAME", "IN/S", "OUT/S", "DEPTH", "<LATELY", "CLAIMED", "DELAYED", "DEAD",
+                 "MEMORY", "<"});
   for (const Row* row : busiest_first()) {
     const StreamInfo& info = row->info;
     const bool queue = info.kind == StreamInfo::Kind::queue;
     const auto of_queue = [&](std::uint64_t figure) { return queue ? show_count(figure) : ""; };
-    std::string state = info.queue.paused ? " paused" : info.queue.draining ? " draining" : "";
     streams.add({queue ? "queue" : "log", show_name(info.scope),
                  queue ? show_name(info.name) : show_name(info.name) + " " + show_name(info.key),
-                 rate(row->in_rate), rate(row->out_rate), show_count(row->depth),
+                 rate(row->in_rate), rate(row->out_rate), show_count(row->depth), spark(row->history),
                  of_queue(info.queue.claimed), of_queue(info.queue.delayed), of_queue(info.queue.dead),
                  show_bytes(queue ? info.queue.page_bytes : info.log.page_bytes),
-                 spark(row->history) + state});
+                 info.queue.paused     ? "paused"
+                 : info.queue.draining ? "draining"
+                                       : ""});
   }
   for (std::string& line : streams.lines()) lines.push_back(std::move(line));
   lines.emplace_back();
