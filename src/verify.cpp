@@ -103,7 +103,7 @@ class Verifier {
   void record(RecordWord word, Problem problem) {
     bool named = word.state() == RecordState::writing || word.state() == RecordState::claimed || word.state() == RecordState::returning || word.state() == RecordState::spilling;
     if (!named) return;
-    if (word.owner() == 0 || word.owner() > segment_.max_participants() + 1) problem("I8: a record names participant " + std::to_string(word.owner()) + ", and there is none");
+    if (word.owner() == 0 || word.owner() > segment_.max_participants()) problem("I8: a record names participant " + std::to_string(word.owner()) + ", and there is none");
     else if (segment_.participant(word.owner()).state.load(std::memory_order_acquire) != static_cast<std::uint32_t>(SlotState::live)) problem("I8: a record names participant " + std::to_string(word.owner()) + ", whose slot is free");
   }
 
@@ -155,7 +155,7 @@ class Verifier {
     std::uint64_t threads = std::min<std::uint64_t>(segment_.header().pins_used.load(), kMaxThreads);
     for (std::uint32_t i = 0; i < threads; i++) {
       std::uint64_t owner = segment_.pins(i).owner.load();
-      if (owner > segment_.max_participants() + 1) out.problems.push_back("I8: pin slot " + std::to_string(i) + " belongs to participant " + std::to_string(owner));
+      if (owner > segment_.max_participants()) out.problems.push_back("I8: pin slot " + std::to_string(i) + " belongs to participant " + std::to_string(owner));
       else if (owner && segment_.participant(static_cast<std::uint32_t>(owner)).state.load() != static_cast<std::uint32_t>(SlotState::live)) out.problems.push_back("I8: pin slot " + std::to_string(i) + " belongs to a free participant slot");
     }
     for (std::uint32_t i = 0; i < kSections; i++)
