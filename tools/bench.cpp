@@ -146,13 +146,13 @@ void scan(const Round& round) {
 
   auto walk = [&] {
     std::uint64_t records = 0, sum = 0;
-    const double begin = now_ns();
+    const double begin = busy_ns();
     Scan all = log.scan();
     for (const Record& record : all) {
       ++records;
       sum += static_cast<unsigned char>(record.payload[kItemBytes / 2]);
     }
-    const double ns = now_ns() - begin;
+    const double ns = busy_ns() - begin;
     must(all.status());
     if (records != count || sum != count * 'x') throw std::runtime_error("scan: records are missing");
     return ns / static_cast<double>(count);
