@@ -117,6 +117,20 @@ test_a_terminated_pop_gives_back_its_claims() {
   sort "$folder/written" "$folder/rest" | cmp <(seq -f '%0100g' 5000) -
 }
 
+test_claims_whose_lease_ended_are_reported() {
+  hp configure q --lease 100ms
+  push_much
+  stuck_pop
+  sleep 0.3
+  hp pop q -n all >"$folder/others"
+  local code=0
+  cat <&7 >"$folder/written"
+  wait "$popper" || code=$?
+  equal 3 "$code"
+  grep -q '^headpond: .* not ours any more' "$folder/popper-err" || fail "$(<"$folder/popper-err")"
+  grep -E '^[0-9]{100}$' "$folder/written" | sort -u - "$folder/others" | cmp <(seq -f '%0100g' 5000) -
+}
+
 test_a_signal_ends_a_waiting_pop() {
   hp push other x
   "$command_path" pop q --wait forever &
