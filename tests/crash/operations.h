@@ -1,0 +1,82 @@
+// The catalogue: what a process is killed in, from which start states, and what survivors may find afterwards.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "headpond/headpond.h"
+
+namespace crash {
+
+using headpond::Bytes;
+using headpond::milliseconds;
+using headpond::Options;
+using headpond::Status;
+
+/// What the one that is killed tells: shared memory outside of the pond. A change here is a distinct state.
+struct alignas(64) Scratch {
+  std::atomic<std::uint64_t> returned;  // 1 + the code that the operation answered
+  std::atomic<std::uint64_t> id;        // of what it pushed, if it did
+  std::atomic<std::int32_t> victim;     // a process to be killed just before the operation
+  // What a waiting third process tells.
+  std::atomic<std::uint64_t> got;       // 1 + the item's number
+  std::atomic<std::uint32_t> got_attempts, got_crashes;
+};
+
+/// One process's handles on the pond under test.
+struct Stage {
+  std::string name;
+  Scratch* scratch = nullptr;
+  std::optional<headpond::Pond> pond;
+  std::optional<headpond::Queue> work, other;
+  std::optional<headpond::Log> audit;
+  std::vector<headpond::Claim> claims;
+  std::optional<headpond::Reservation> reservation;
+
+  void open(const Options& options, bool create);
+  void close();
+  /// Binds the queue's handle, so that the operation is not its first use.
+  void warm();
+  void push(std::uint64_t from, std::uint64_t to, headpond::PushOptions how = {}, std::size_t size = 100);
+  void append(std::uint64_t from, std::uint64_t to, std::size_t size = 100);
+  /// Claims so many and keeps them.
+  void claim(std::size_t count = 1);
+  void ack(std::size_t count);
+  void pop(std::size_t count);
+  /// A process that claims one item and waits to be killed; `scratch->victim`.
+  void start_victim(const Options& options);
+};
+
+/// A payload that tells its number; the rest follows from it. Made once.
+const std::string& item(std::uint64_t number, std::size_t size = 100);
+/// The number; UINT64_MAX if a byte is not as it was written.
+std::uint64_t number_of(Bytes payload);
+
+/// What survivors find is written as text:
+///
+///   1 2:2/1 3 | dead 4:1/0 | other 5 | log 1=11 2=12 | cursor 2
+///
+/// the items of "work" in the order of their delivery, where :attempts/crashes stands if this is not the first claim; its dead letters; the
+/// items of "other"; seq=number of the log's records; the cursor's place. What is empty is left out.
+struct Operation {
+  std::string name, state;
+  Options options;
+  std::function<void(Stage&)> prepare;         // by the survivor, which has created the pond
+  std::function<void(Stage&)> prepare_doomed;  // by the one that will be killed, after it attached
+  std::function<Status(Stage&)> operate;
+  std::vector<std::string> allowed;  // the last one: once the operation has returned
+  bool creates = false;   // the doomed one makes the pond; nobody is attached before
+  bool attaches = false;  // the doomed one is not attached before
+  bool removes = false;   // the pond may be gone afterwards
+  bool twice = false;     // the reaper is killed, too
+  bool waiter = false;    // a third process is asleep in claim(2s)
+  std::string full_name() const { return name + "/" + state; }
+};
+
+const std::vector<Operation>& catalogue();
+
+}  // namespace crash
