@@ -749,6 +749,21 @@ class BadSegment : public ::testing::Test {
     EXPECT_EQ(opener.wait(), 0);
   }
 
+  /// The table that this offset is in, with the element and the byte in that.
+  std::string where(std::size_t offset) const {
+    internal::Header header{};
+    std::memcpy(static_cast<void*>(&header), good_.data(), offsetof(internal::Header, removed));
+    constexpr const char* names[] = {"sections", "floors",  "bitmap", "participants", "pins",
+                                     "lives",    "streams", "slots",  "buckets",      "pages"};
+    for (int i = internal::kTables - 1; i >= 0; --i) {
+      if (offset < header.table[i].offset) continue;
+      const std::size_t inside = offset - header.table[i].offset;
+      const std::size_t size = internal::element_bytes(static_cast<internal::Table>(i));
+      return std::string(names[i]) + "[" + std::to_string(inside / size) + "] + " + std::to_string(inside % size);
+    }
+    return "header + " + std::to_string(offset);
+  }
+
   TestPond test_{Options{.limit_bytes = 1 << 20}};
   std::string good_;
 };
@@ -908,6 +923,7 @@ TEST_F(BadSegment, DamagedWordsAreAnErrorAndNoCrash) {
     std::ifstream file(path(), std::ios::binary);
     std::string bytes(fs::file_size(path()), '\0');
     file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    std::string what;
     for (std::uint64_t damages = 1 + random.below(4); damages > 0;) {
       const std::size_t offset = (4096 + random.below(bytes.size() - 4096)) & ~std::size_t{7};
       std::uint64_t word;
@@ -920,11 +936,12 @@ TEST_F(BadSegment, DamagedWordsAreAnErrorAndNoCrash) {
         default: word = 0;
       }
       write_number(offset, word);
+      what += where(offset) + " = " + std::to_string(word) + "; ";
       --damages;
     }
     Process user([&] { use_everything(test_.name()); });
     const int code = user.wait(5s);
-    ASSERT_EQ(code, 0) << "round " << round;
+    ASSERT_EQ(code, 0) << "round " << round << ": " << what;
     ::unlink(path().c_str());
     std::error_code ignored;
     fs::remove_all(test_.folder(), ignored);

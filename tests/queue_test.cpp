@@ -722,6 +722,15 @@ TEST_F(QueueTest, IdsGoOnAfterClearAndOldHandlesStayGood) {
   EXPECT_EQ(pop_all(queue_), (Strings{"newer", "new"}));
 }
 
+TEST_F(QueueTest, AHandleThatOnlyClearsClearsWhatOthersPushed) {
+  Queue clearer = pond_.scope("scope").queue("work");
+  for (int round = 0; round < 5; ++round) {
+    must(queue_.push("x"));
+    EXPECT_EQ(must(clearer.clear()), 1u) << "round " << round;
+    EXPECT_ANSWER(empty, queue_.claim());
+  }
+}
+
 TEST_F(QueueTest, ClearMayBeRepeatedForEver) {
   std::uint64_t last = 0;
   for (int round = 0; round < 200; ++round) {
