@@ -183,6 +183,7 @@ RecordWord ready_word(const Parts& record) {
 /// that is asked for.
 template <class Fill>
 Code link_own(Lane& lane, std::uint64_t bytes, std::uint32_t ids, std::uint64_t due_ms, Fill fill, std::uint64_t& first_id, PageView* keep) {
+  if (kFirstRecord + bytes + 8 > UINT32_MAX) return lane.failed(Status(Code::too_large, "a batch of " + std::to_string(bytes) + " bytes is over the limit of 4 GiB"));
   auto next = allocate_page(lane.me, kFirstRecord + bytes + 8);
   if (!next) return lane.failed(next.status());
   fill(next->base + kFirstRecord);
@@ -269,28 +270,26 @@ Code reserve_own(Lane& lane, std::uint64_t payload, RecordWord word, Place& out)
 // ------------------------------------------------------------------------------------------------------------------- shrink
 
 Code shrink_tail(Lane& lane) {
-  Code done = Code::empty;
+  bool linked = false;
   {
     Unpin unpin{lane};
     Tail tail(lane);
-    for (int tries = 0; tries < 4; tries++) {
-      Tail::At at = tail.find();
-      if (at != Tail::At::free && at != Tail::At::sealed) return Code::empty;
-      if (tail.page.bytes <= 4096 || !advance_done(tail.page, at == Tail::At::free ? tail.offset : 0)) return Code::empty;
-      if (at == Tail::At::free) {
-        tail.seal();
-        continue;
-      }
-      auto next = allocate_page(lane.me, lane.segment.min_page_bytes());
-      if (!next) return lane.failed(next.status());
-      bool linked = tail.link(*next);
-      if (!linked) give_back(lane.me, *next, kFirstRecord);
-      done = linked ? Code::ok : Code::empty;
-      break;
+    auto drained = [&](Tail::At at) { return (at == Tail::At::free || at == Tail::At::sealed) && tail.page.bytes > 4096 && advance_done(tail.page, at == Tail::At::free ? tail.offset : 0); };
+    Tail::At at = tail.find();
+    if (!drained(at)) return Code::empty;
+    UseReserve reserve(lane.me);
+    auto next = allocate_page(lane.me, lane.segment.min_page_bytes());  // first: a tail that is sealed without a page to follow would be of no use
+    if (!next) return lane.failed(next.status());
+    for (; drained(at) && !linked; at = tail.find()) {
+      if (at == Tail::At::free) tail.seal();
+      else if (!(linked = tail.link(*next))) break;
+      if (linked) break;
     }
+    if (!linked) give_back(lane.me, *next, kFirstRecord);
   }
-  if (done == Code::ok) unlink_done(lane);
-  return done;
+  if (!linked) return Code::empty;
+  unlink_done(lane);
+  return Code::ok;
 }
 
 }  // namespace headpond::internal

@@ -7,6 +7,8 @@
 #include <new>
 
 #include "check.h"
+#include "pages.h"
+#include "reap.h"
 
 namespace headpond::internal {
 
@@ -42,11 +44,14 @@ thread_local constinit Attachment::Cached Attachment::cached_;
 
 // What a thread holds in each attachment; given back when the thread ends.
 struct ThreadExit {
+  static thread_local constinit bool ended;  // destructors of other thread-local objects may still come by
   std::map<std::uint64_t, ThreadContext*> contexts;
   ~ThreadExit() {
+    ended = true;
     for (auto& [serial, context] : contexts) Attachment::release_thread(serial, context);
   }
 };
+thread_local constinit bool ThreadExit::ended = false;
 static thread_local ThreadExit thread_exit;
 
 void Attachment::release_thread(std::uint64_t serial, ThreadContext* context) {
@@ -54,13 +59,14 @@ void Attachment::release_thread(std::uint64_t serial, ThreadContext* context) {
   std::lock_guard lock(r.mutex);
   if (cached_.serial == serial) cached_ = {};
   auto found = r.by_serial.find(serial);
-  if (found == r.by_serial.end()) return;  // the attachment went first
+  if (found == r.by_serial.end() || found->second->forked()) return;  // the attachment went first, or is our parent's
+  for (; context->holds_cached > 0; context->holds_cached--) found->second->shared_holds_.fetch_and(~(1ULL << context->hold_cache[context->holds_cached - 1]));
   std::lock_guard threads(found->second->threads_mutex_);
   context->in_use = false;
 }
 
 ThreadContext* Attachment::find_thread() {
-  if (forked()) return nullptr;
+  if (forked() || ThreadExit::ended) return nullptr;
   ThreadContext*& mine = thread_exit.contexts[serial_];
   if (!mine) {
     std::lock_guard lock(threads_mutex_);
@@ -83,6 +89,7 @@ ThreadContext* Attachment::find_thread() {
       if (!pins) return nullptr;
       threads_.push_back(std::make_unique<ThreadContext>());
       mine = threads_.back().get();
+      mine->hold_quota = threads_.size() <= 8 ? 4 : threads_.size() <= 32 ? 1 : 0;
       mine->pond = this, mine->pins = pins, mine->owner = slot_, mine->owner_bit = 1ULL << slot_ % 64;
       mine->streams = &segment_->stream(0), mine->lives = &segment_->life(1), mine->pages = segment_->page(1), mine->holds = participant_->hold;
       mine->largest_straight = segment_->max_page_bytes() / 4 - kRecordHeader;
@@ -116,6 +123,7 @@ Attachment::Attachment(std::shared_ptr<Segment> segment, const Options& options)
 Result<std::shared_ptr<Attachment>> Attachment::open(const std::string& pond, const Options& options, bool create) {
   if (Status good = Segment::check_name(pond); !good) return good;
   Registry& r = registry();
+  std::vector<std::shared_ptr<Attachment>> dropped;  // if we turn out to hold the last reference, it goes after the registry's lock
   std::lock_guard lock(r.mutex);
   for (int tries = 0; tries < 10; tries++) {
     auto file = Segment::open_file(pond);
@@ -126,7 +134,9 @@ Result<std::shared_ptr<Attachment>> Attachment::open(const std::string& pond, co
     if (file) {
       sys::FileInfo info;
       if (sys::describe(*file, info)) continue;
-      if (auto known = r.by_inode[{info.device, info.inode}].lock(); known && known->usable() == Code::ok) {
+      auto known = r.by_inode[{info.device, info.inode}].lock();
+      if (known) dropped.push_back(known);
+      if (known && known->usable() == Code::ok) {
         // What was fixed at creation is checked against the options as if we attached anew.
         auto checked = Segment::map(pond, std::move(*file), options, *state);
         if (!checked) return checked.status();
@@ -137,17 +147,23 @@ Result<std::shared_ptr<Attachment>> Attachment::open(const std::string& pond, co
       segment = *mapped;
     } else {
       auto right = state->exclusive();
+      if (!right && right.status().error_number() == ENOENT) continue;  // the folder went with a pond that was removed just now
       if (!right) return right.status();
+      if (!state->is_same()) continue;
       auto made = Segment::create(pond, options, *state);
       if (made.code() == Code::exists) continue;
       if (!made) return made.status();
       segment = *made;
     }
     auto presence = state->announce();
+    if (!presence && presence.status().error_number() == ENOENT) continue;
     if (!presence) return presence.status();
     auto attachment = std::shared_ptr<Attachment>(new Attachment(std::move(segment), options));
     attachment->presence_ = std::move(*presence);
-    if (Status taken = attachment->take_slot(); !taken) return taken;
+    if (Status taken = attachment->take_slot(false); !taken) {
+      if (taken.code() != Code::full || !reap_from_spare(attachment->segment_, options)) return taken;
+      if (Status again = attachment->take_slot(false); !again) return again;
+    }
     if (attachment->usable() == Code::removed) continue;  // while we were on the way
     sys::FileInfo info;
     if (!sys::describe(attachment->segment_->file(), info)) r.by_inode[{info.device, info.inode}] = attachment;
@@ -158,19 +174,35 @@ Result<std::shared_ptr<Attachment>> Attachment::open(const std::string& pond, co
 
 Result<std::shared_ptr<Attachment>> Attachment::join(const Attachment& other) {
   auto attachment = std::shared_ptr<Attachment>(new Attachment(other.segment_, other.options_));
-  if (Status taken = attachment->take_slot(); !taken) return taken;
+  if (Status taken = attachment->take_slot(false); !taken) return taken;
   return attachment;
 }
 
+// All slots are LIVE, and whoever could reap would need one: one spare slot is for that alone.
+bool Attachment::reap_from_spare(const std::shared_ptr<Segment>& segment, const Options& options) {
+  auto reaper = std::shared_ptr<Attachment>(new Attachment(segment, options));
+  if (!reaper->take_slot(true)) return false;
+  ThreadContext* me = reaper->thread();
+  return me && reap_dead(*me) > 0;
+}
+
 // Killed before LIVE: the slot is FREE and its lock gone, nothing happened. Killed after: a death like any other.
-Status Attachment::take_slot() {
+Status Attachment::take_slot(bool spare) {
   if (int error = sys::open_again(segment_->file(), alive_)) return {Code::system, Segment::path_of(name()) + ": cannot open it again: " + std::strerror(error), error};
   Header& header = segment_->header();
-  for (std::uint32_t slot = 1; slot <= segment_->max_participants(); slot++) {
+  for (std::uint32_t slot = 1; slot <= segment_->max_participants() + (spare ? 1 : 0); slot++) {
+    if (spare) slot = segment_->max_participants() + 1;
     if (Status backed = segment_->back(Table::participants, slot + 1); !backed) return backed;
     ParticipantWords& words = segment_->participant(slot);
     auto is_free = [&] { return words.state.load(std::memory_order_acquire) == static_cast<std::uint32_t>(SlotState::free); };
-    if (!is_free() || sys::try_lock(alive_, kAliveByte + slot, true)) continue;
+    if (!is_free() || !begin_recovery(slot)) continue;
+    // With the slot's recovery lock: a reaper whose look is old by now can't take us for the one that it saw dead.
+    struct Recovered {
+      Attachment& attachment;
+      std::uint32_t slot;
+      ~Recovered() { attachment.end_recovery(slot); }
+    } recovered{*this, slot};
+    if (sys::try_lock(alive_, kAliveByte + slot, true)) continue;
     if (!is_free()) {
       sys::unlock(alive_, kAliveByte + slot);
       continue;
@@ -183,7 +215,7 @@ Status Attachment::take_slot() {
     slot_ = slot, participant_ = &words;
     return {};
   }
-  return {Code::full, "pond " + name() + ": all " + std::to_string(segment_->max_participants()) + " participant slots are taken; a pond created with more max_participants has more"};
+  return {Code::full, "pond " + name() + ": all " + std::to_string(segment_->max_participants()) + " participant slots are taken by live processes; a pond created with more max_participants has more"};
 }
 
 Attachment::~Attachment() {
@@ -200,6 +232,7 @@ Attachment::~Attachment() {
 void Attachment::leave() {
   std::int64_t open = 0;
   for (auto& context : threads_) open += context->open_claims;
+  if (ThreadContext* me = open == 0 && usable() == Code::ok ? thread() : nullptr) recycle(*me, {});  // what was pinned when it was unlinked
   if (open != 0) return say(Severity::warning, "pond " + name() + ": closed with " + std::to_string(open) + " open claims; they go back to their queues");
   for (auto& context : threads_) {
     context->pins->pin.store(0, std::memory_order_release);
@@ -221,7 +254,7 @@ bool Attachment::is_dead(std::uint32_t slot) const {
 
 std::vector<std::uint32_t> Attachment::dead() const {
   std::vector<std::uint32_t> out;
-  std::uint64_t used = std::min<std::uint64_t>(segment_->header().participants_used.load(std::memory_order_acquire), segment_->max_participants());
+  std::uint64_t used = std::min<std::uint64_t>(segment_->header().participants_used.load(std::memory_order_acquire), segment_->max_participants() + 1);
   for (std::uint32_t slot = 1; slot <= used; slot++)
     if (is_dead(slot)) out.push_back(slot);
   return out;
@@ -239,12 +272,13 @@ std::vector<Reference> Attachment::take_retired() {
 // -------------------------------------------------------------------------------------------------------------- maintenance
 
 void Attachment::start_maintenance(std::function<void(Attachment&)> work) {
+  std::lock_guard lock(registry().mutex);
   if (watch_) return;
   watch_ = std::make_unique<sys::DeathWatch>();
   maintenance_ = std::thread([this, work = std::move(work)] {
     while (!stopping_.load()) {
       std::vector<std::int32_t> pids;
-      std::uint64_t used = segment_->header().participants_used.load();
+      std::uint64_t used = std::min<std::uint64_t>(segment_->header().participants_used.load(), segment_->max_participants() + 1);
       for (std::uint32_t slot = 1; slot <= used; slot++)
         if (slot != slot_ && segment_->participant(slot).state.load() == static_cast<std::uint32_t>(SlotState::live)) pids.push_back(segment_->participant(slot).pid.load());
       watch_->set(pids);
@@ -256,7 +290,7 @@ void Attachment::start_maintenance(std::function<void(Attachment&)> work) {
 void Attachment::stop_maintenance() {
   if (!watch_) return;
   if (forked()) {
-    maintenance_.detach();  // the thread is the parent's
+    new std::thread(std::move(maintenance_));  // the thread is the parent's: neither joined nor detached here
     return;
   }
   stopping_.store(true);

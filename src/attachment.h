@@ -37,9 +37,10 @@ struct ThreadContext {
   std::uint64_t owner_bit = 0;   // in a page's `owners`
   std::int64_t open_claims = 0;  // claims taken by this thread minus those settled by it
   std::uint32_t claims_made = 0, empty_looks = 0;
-  static constexpr int kHoldCache = 4;
-  int holds_cached = 0;
-  std::int16_t hold_cache[kHoldCache] = {};
+  std::uint64_t leases_looked_us = 0, leases_of = 0;  // when and of which lane
+  // Hold pins kept for the next claim: 4 for each of a process's first threads, then 1, then none, so that some are always left to share.
+  int hold_quota = 0, holds_cached = 0;
+  std::int16_t hold_cache[4] = {};
   // Copies for the straight way.
   StreamWords* streams = nullptr;
   LifeEntry* lives = nullptr;
@@ -49,6 +50,7 @@ struct ThreadContext {
   std::uint64_t largest_straight = 0;           // bytes of an item
   Cursor cursors[16];
   bool in_use = false;
+  bool may_use_reserve = false;  // of pages: while it moves or shrinks
 
   Cursor& cursor(Binding stream, int lane) {
     Cursor& c = cursors[(stream.index() * 3 + static_cast<unsigned>(lane)) & 15];
@@ -99,7 +101,7 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   }
   void give_hold(ThreadContext& me, int hold) {
     participant_->hold[hold].store(0, std::memory_order_release);
-    if (me.holds_cached < ThreadContext::kHoldCache) me.hold_cache[me.holds_cached++] = static_cast<std::int16_t>(hold);
+    if (me.holds_cached < me.hold_quota) me.hold_cache[me.holds_cached++] = static_cast<std::int16_t>(hold);
     else shared_holds_.fetch_and(~(1ULL << hold), std::memory_order_release);
   }
 
@@ -116,6 +118,12 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     Word& word = participant_->touched[stream / 64 % 32];
     std::uint64_t bit = 1ULL << stream % 64;
     if (!(word.load(std::memory_order_relaxed) & bit)) word.fetch_or(bit, std::memory_order_seq_cst);
+  }
+
+  /// True once in each step of the coarse clock, for looks that are not worth more.
+  bool tick_begins() {
+    std::uint64_t now = sys::coarse_us();
+    return tick_.exchange(now, std::memory_order_relaxed) != now;
   }
 
   /// LIVE slots whose lock is gone.
@@ -144,7 +152,8 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   static void release_thread(std::uint64_t serial, ThreadContext* context);
   friend struct ThreadExit;
 
-  Status take_slot();
+  Status take_slot(bool spare);
+  static bool reap_from_spare(const std::shared_ptr<Segment>& segment, const Options& options);
   void leave();
   ThreadContext* find_thread();
   int take_shared_hold();
@@ -170,6 +179,7 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   std::mutex retired_mutex_;
   std::vector<Reference> retired_;
   std::mutex reap_mutex_;
+  std::atomic<std::uint64_t> tick_{0};
   std::unique_ptr<sys::DeathWatch> watch_;
   std::thread maintenance_;
   std::atomic<bool> stopping_{false};

@@ -161,11 +161,12 @@ __attribute__((no_sanitize("thread")))
 #endif
 #endif
 void help_move(Lane& lane, const PageView& page, std::uint64_t offset, RecordWord word) {
+  if (!word.has(kMoved) || !page.extent(offset, word)) return;
   const MovedRecord& moved = page.moved(offset);
   Reference source{moved.source};
   std::uint64_t at = moved.place & 0xffffffff, claims = moved.place >> 32 & 0xffff;
   if (!source || !lane.segment.backed(source.page())) return;
-  std::uint64_t bytes = lane.segment.life(source.page()).units.load(std::memory_order_relaxed) * kUnit;
+  std::uint64_t bytes = lane.segment.page_bytes(source.page());
   if (at % 8 || at + 8 > bytes) return;
   RecordWord from{reinterpret_cast<Word*>(lane.segment.page(source.page()) + at)->load(std::memory_order_acquire)};
   if (from.state() != RecordState::done || from.owner() != word.owner() || from.claims() != claims) return;

@@ -28,7 +28,7 @@ namespace {
 
 PageView view_of(const Segment& segment, Reference page) {
   char* base = segment.page(page.page());
-  return {page, reinterpret_cast<PageHeader*>(base), base, segment.life(page.page()).units.load(std::memory_order_relaxed) * kUnit};
+  return {page, reinterpret_cast<PageHeader*>(base), base, segment.page_bytes(page.page())};
 }
 
 }  // namespace
@@ -93,23 +93,40 @@ Status ClaimAccess::with_claimed(Claim& claim, Work work) {
   return lane.error.ok() ? Status(code) : lane.error;
 }
 
+namespace {
+
+/// The page of a claim that is settled may be over: then it goes, once nothing of ours holds it.
+class Over {
+ public:
+  explicit Over(std::uint64_t binding, int lane) : binding_{binding}, lane_(lane) {}
+  void look(Lane& lane, const Claimed& claimed) {
+    me_ = &lane.me;
+    if (page_is_over(claimed.page)) page_ = claimed.page.reference;
+  }
+  ~Over() {
+    if (!page_) return;
+    Lane lane(*me_, binding_, lane_);
+    unlink_done(lane, page_);
+  }
+
+ private:
+  ThreadContext* me_ = nullptr;
+  Binding binding_;
+  int lane_;
+  Reference page_;
+};
+
+}  // namespace
+
 Status ClaimAccess::ack(Claim& claim) {
-  Reference over{};
-  ThreadContext* me = nullptr;
-  Binding binding{claim.binding_};
-  int number = claim.lane_;
+  Over over(claim.binding_, claim.lane_);
   Status done = with_claimed(claim, [&](Lane& lane, const Claimed& claimed) {
-    me = &lane.me;
     bool mine = internal::ack(lane, claimed);
-    if (mine && page_is_over(claimed.page)) over = claimed.page.reference;
+    if (mine) over.look(lane, claimed);
     if (mine) ring(lane.segment, lane.stream.space_bell, Wake::all);
     release(claim, lane.me);
     return mine ? Code::ok : Code::fenced;
   });
-  if (over) [[unlikely]] {
-    Lane lane(*me, binding, number);
-    unlink_done(lane, over);
-  }
   return done;
 }
 
@@ -123,6 +140,7 @@ Status ClaimAccess::give_back(Claim& claim) {
 
 Status ClaimAccess::nack(Claim& claim, milliseconds delay) {
   if (delay.count() <= 0) return give_back(claim);
+  Over over(claim.binding_, claim.lane_);
   Status moved = with_claimed(claim, [&](Lane& lane, const Claimed& claimed) {
     std::uint64_t due = sys::wall_ms() + static_cast<std::uint64_t>(delay.count());
     DelayedPrefix prefix{due, static_cast<std::uint16_t>(claimed.word.claims()), static_cast<std::uint16_t>(claimed.word.crashes()), static_cast<std::uint32_t>(lane.number)};
@@ -133,6 +151,7 @@ Status ClaimAccess::nack(Claim& claim, milliseconds delay) {
     lane.stream.lanes.fetch_or(1u << kDelayedLane, std::memory_order_seq_cst);
     Lane to(lane.me, lane.binding, kDelayedLane);
     Code code = move(to, claimed, item);
+    if (code == Code::ok && claim.hold_ >= 0) over.look(lane, claimed);
     if (code == Code::ok || code == Code::fenced) release(claim, lane.me);
     lane.error = std::move(to.error);
     return code;
@@ -171,8 +190,10 @@ Code bury_claimed(Lane& lane, const Claimed& claimed, Cause cause, Bytes reason,
 }
 
 Status ClaimAccess::bury(Claim& claim, Bytes reason) {
+  Over over(claim.binding_, claim.lane_);
   Status done = with_claimed(claim, [&](Lane& lane, const Claimed& claimed) {
     Code code = bury_claimed(lane, claimed, Cause::buried, reason, sys::process(), 0);
+    if (code == Code::ok && claim.hold_ >= 0) over.look(lane, claimed);
     if (code == Code::ok || code == Code::fenced) release(claim, lane.me);
     if (code == Code::ok) ring(lane.segment, lane.stream.space_bell, Wake::all);
     return code;

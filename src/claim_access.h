@@ -66,7 +66,7 @@ struct ClaimAccess {
   [[gnu::always_inline]] static bool ack_straight(Claim& claim, bool& mine) {
     if (!claim.pond_ || claim.hold_ < 0 || claim.shared_hold_) [[unlikely]] return false;
     ThreadContext* me = claim.pond_->straight_thread();
-    if (!me || me->holds_cached >= ThreadContext::kHoldCache) [[unlikely]] return false;
+    if (!me || me->holds_cached >= me->hold_quota) [[unlikely]] return false;
     char* base = me->pages + static_cast<std::uint64_t>(Reference{claim.reference_}.page() - 1) * kUnit;
     auto& header = *reinterpret_cast<PageHeader*>(base);
     if (header.next.load(std::memory_order_acquire) != 0) [[unlikely]] return false;

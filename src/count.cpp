@@ -1,5 +1,8 @@
 #include "count.h"
 
+#include <algorithm>
+#include <cstring>
+
 #include "each.h"
 
 namespace headpond::internal {
@@ -18,6 +21,16 @@ bool sealed_ids(const PageView& page, std::uint64_t& ids) {
     offset += extent;
   }
   return false;
+}
+
+/// What stands before the item's own bytes in the delayed and the dead lane.
+std::uint64_t prefix_bytes(int lane, const PageView& page, std::uint64_t offset, RecordWord word) {
+  if (lane == kDelayedLane) return sizeof(DelayedPrefix);
+  if (lane != kDeadLane) return 0;
+  DeadPrefix prefix{};
+  auto payload = page.payload(offset, word);
+  if (payload.size() >= sizeof prefix) std::memcpy(&prefix, payload.data(), sizeof prefix);
+  return sizeof prefix + prefix.reason_bytes;
 }
 
 }  // namespace
@@ -47,7 +60,11 @@ Code count_lane(Lane& lane, bool sizes, LaneCount& out) {
     if (!out.first_id) out.first_id = id;
     if (word.state() == RecordState::ready) out.ready++;
     else if (word.state() == RecordState::claimed) out.claimed++;
-    if (word.state() == RecordState::ready || word.state() == RecordState::claimed) out.payload_bytes += page.payload(offset, word).size();
+    else out.pending++;
+    if (word.state() == RecordState::ready || word.state() == RecordState::claimed) {
+      std::uint64_t size = page.payload(offset, word).size(), extra = lane.is_log() ? 0 : prefix_bytes(lane.number, page, offset, word);
+      out.payload_bytes += size - std::min(size, extra);
+    }
     LeaseWord stamp{page.lease(offset).load(std::memory_order_relaxed)};
     if (!out.oldest_us && word.state() == RecordState::ready && stamp.claims() == 0 && !stamp.mark()) out.oldest_us = stamp.value();
     return Visit::go_on;

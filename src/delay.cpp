@@ -48,7 +48,6 @@ class DueScan {
     Code code = for_each_record(
         lane_,
         [&](const PageView& page) {
-          close();
           before_ = DueWord{page.header->due.load(std::memory_order_acquire)};
           if (before_.ms() == 0 || before_.ms() > now_) return keep(earliest_, before_.ms()), false;
           page_ = page, page_settled_ = true, page_earliest_ = 0;
@@ -62,10 +61,10 @@ class DueScan {
             page_settled_ = false;
             if (word.state() == RecordState::ready) due_.push_back({page.reference, offset, id, word});
           }
+          if (due_.size() >= 256) settled_ = false;
           return due_.size() < 256 ? Visit::go_on : Visit::stop;
-        });
-    if (due_.size() >= 256) page_settled_ = settled_ = false;
-    close();
+        },
+        [&] { close(); });
     std::uint64_t expected = before.raw;
     if (code == Code::ok && settled_) lane_.stream.due.compare_exchange_strong(expected, before.next(earliest_).raw, std::memory_order_acq_rel);
     return std::move(due_);
@@ -122,7 +121,7 @@ std::uint64_t promote_due(ThreadContext& me, Binding stream) {
     delayed.unpin();
     for (const Due& d : due) {
       Code code = promote(delayed, d);
-      if (code != Code::ok && code != Code::fenced) return moved;
+      if (code != Code::ok && code != Code::fenced) return unlink_done(delayed), moved;
       if (code == Code::ok) moved++, more = true;
     }
   }

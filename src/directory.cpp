@@ -108,11 +108,16 @@ auto Directory::with_entry(const Key& key, Work work) -> decltype(work(std::decl
   return work(*section, locate(key, bytes, hash_of(bytes)));
 }
 
+Status Directory::damaged_entry(Binding found) const {
+  return {Code::corruption, "pond " + me_.pond->name() + ": a directory entry names stream " + std::to_string(found.index()) + ", and there is none; `headpond verify` shows more"};
+}
+
 Result<Binding> Directory::find(const Key& key) {
   return with_entry(key, [&](Section& section, std::uint32_t at) -> Result<Binding> {
     if (!at) return section.leave(), Code::not_found;
     Binding found{get(segment_.slot(at - 1).value)};
     section.leave();
+    if (found.index() >= segment_.reserved(Table::streams)) return damaged_entry(found);
     return found;
   });
 }
@@ -204,6 +209,7 @@ Result<Binding> Directory::find_or_create(const Key& key) {
     if (std::uint32_t at = locate(key, bytes, hash)) {
       Binding found{get(segment_.slot(at - 1).value)};
       section->leave();
+      if (found.index() >= segment_.reserved(Table::streams)) return damaged_entry(found);
       return found;
     }
     std::uint32_t scope_slot = locate(scope, scope_bytes, hash_of(scope_bytes));
@@ -218,47 +224,51 @@ Result<Binding> Directory::find_or_create(const Key& key) {
       if (segment_.reserved(Table::slots) == segment_.capacity(Table::slots)) return Status(Code::full, "pond " + me_.pond->name() + ": its directory is full");
       continue;
     }
-    Header& header = segment_.header();
-    std::uint64_t used = get(header.descriptors_used);
-    std::uint32_t index = static_cast<std::uint32_t>(get(header.descriptor_hint));
-    while (index < used && state_of(segment_.stream(index)) != StreamState::free) index++;
-    if (index >= segment_.reserved(Table::streams)) {
-      if (index >= segment_.capacity(Table::streams)) return Status(Code::full, "pond " + me_.pond->name() + ": all " + std::to_string(index) + " streams are taken; a larger limit_bytes gives more");
-      continue;
-    }
-    StreamWords& stream = segment_.stream(index);
-    std::uint64_t generation = std::max<std::uint64_t>(stream.state.load(std::memory_order_relaxed) >> 28, 1);
-    // FREE: nobody reads it yet but late hands of an earlier life, whom the generation turns away.
-    stream.first_id.store(std::max<std::uint64_t>(get(segment_.floor(static_cast<std::uint32_t>(hash % kFloors))), 1), std::memory_order_relaxed);
-    std::uint32_t policy = 0;
-    if (header.default_lease_us) policy |= kLeased;
-    if (header.default_max_attempts) policy |= kAttemptsLimited;
-    if (header.default_max_items || header.default_max_bytes) policy |= kLimited;
     SlotWords& scope_words = segment_.slot(scope_slot - 1);
-    if (get(scope_words.value) || get(scope_words.value2)) policy |= kLimited;
-    bool queue = key.kind == Kind::queue;
-    stream.policy.store(queue ? policy : 0, std::memory_order_relaxed);
-    stream.max_attempts.store(queue ? header.default_max_attempts : 0, std::memory_order_relaxed);
-    stream.lease_us.store(queue ? header.default_lease_us : 0, std::memory_order_relaxed);
-    stream.max_items.store(queue ? header.default_max_items : 0, std::memory_order_relaxed);
-    stream.max_bytes.store(queue ? header.default_max_bytes : 0, std::memory_order_relaxed);
-    stream.trimmed.store(0, std::memory_order_relaxed);
-    stream.due.store(0, std::memory_order_relaxed);
-    stream.lanes.store(1, std::memory_order_relaxed);
-    stream.last_use.store(sys::coarse_us() / 1000, std::memory_order_relaxed);
-    stream.entry.store(*made, std::memory_order_relaxed);
-    for (LaneWords& lane : stream.lane) {
-      lane.tail.store(0, std::memory_order_relaxed);
-      lane.first.store(Reference::empty(generation).raw, std::memory_order_release);
-    }
-    if (index >= used) section->set(header.descriptors_used, index + 1);
-    section->set(header.descriptor_hint, index + 1);
-    section->set(segment_.slot(*made - 1).value, Binding::make(index, generation).raw);
-    section->set(stream.state, state_word(generation, key.kind, StreamState::live));
-    section->leave();
-    return Binding::make(index, generation);
+    auto stream = new_stream(*section, key.kind, *made, get(segment_.floor(static_cast<std::uint32_t>(hash % kFloors))), nullptr, get(scope_words.value) || get(scope_words.value2));
+    if (!stream && stream.code() == Code::busy) continue;
+    if (stream) section->leave();
+    return stream;
   }
   return Status(Code::busy, "pond " + me_.pond->name() + ": its directory changes all the time; try again");
+}
+
+/// A descriptor, LIVE, empty and named by that entry; governed like `like`, or as the creator chose. `busy`: its table must grow first.
+Result<Binding> Directory::new_stream(Section& section, Kind kind, std::uint32_t entry, std::uint64_t first_id, const StreamWords* like, bool limited) {
+  Header& header = segment_.header();
+  std::uint64_t used = get(header.descriptors_used);
+  std::uint32_t index = static_cast<std::uint32_t>(get(header.descriptor_hint));
+  while (index < used && state_of(segment_.stream(index)) != StreamState::free) index++;
+  if (index >= segment_.capacity(Table::streams)) return Status(Code::full, "pond " + me_.pond->name() + ": all " + std::to_string(index) + " streams are taken; a larger limit_bytes gives more");
+  if (index >= segment_.reserved(Table::streams)) return Code::busy;
+  StreamWords& stream = segment_.stream(index);
+  std::uint64_t generation = std::max<std::uint64_t>(stream.state.load(std::memory_order_relaxed) >> 28, 1);
+  // FREE: nobody reads it but late hands of an earlier life, whom the generation turns away. So these are plain stores.
+  auto set = [](auto& word, auto value) { word.store(static_cast<decltype(word.load())>(value), std::memory_order_relaxed); };
+  bool queue = kind == Kind::queue;
+  std::uint32_t policy = limited ? static_cast<std::uint32_t>(kLimited) : 0;
+  if (header.default_lease_us) policy |= kLeased;
+  if (header.default_max_attempts) policy |= kAttemptsLimited;
+  if (header.default_max_items || header.default_max_bytes) policy |= kLimited;
+  set(stream.first_id, std::max<std::uint64_t>(first_id, 1));
+  set(stream.policy, like ? like->policy.load() : queue ? policy : 0);
+  set(stream.max_attempts, like ? like->max_attempts.load() : queue ? header.default_max_attempts : 0);
+  set(stream.lease_us, like ? get(like->lease_us) : queue ? header.default_lease_us : 0);
+  set(stream.max_items, like ? get(like->max_items) : queue ? header.default_max_items : 0);
+  set(stream.max_bytes, like ? get(like->max_bytes) : queue ? header.default_max_bytes : 0);
+  set(stream.trimmed, like && !queue ? first_id : 0);  // what was cleared is trimmed, and that never goes back
+  set(stream.due, 0), set(stream.used, 0), set(stream.lanes, 1);
+  set(stream.last_use, sys::coarse_us() / 1000);
+  set(stream.entry, entry);
+  for (LaneWords& lane : stream.lane) {
+    set(lane.tail, 0);
+    lane.first.store(Reference::empty(generation).raw, std::memory_order_release);
+  }
+  if (index >= used) section.set(header.descriptors_used, index + 1);
+  section.set(header.descriptor_hint, index + 1);
+  section.set(segment_.slot(entry - 1).value, Binding::make(index, generation).raw);
+  section.set(stream.state, state_word(generation, kind, StreamState::live));
+  return Binding::make(index, generation);
 }
 
 // ------------------------------------------------------------------------------------------------------------------- remove
@@ -358,30 +368,49 @@ Result<Directory::Values> Directory::set_values(const Key& key, Values wanted, b
   return Status(Code::full, "pond " + me_.pond->name() + ": its directory is full");
 }
 
-Status Directory::retire(Binding stream, std::uint64_t next_id) {
-  auto section = Section::enter(me_, kDirectorySection);
-  if (!section) return section.status();
-  StreamWords& words = segment_.stream(stream.index());
-  std::uint64_t state = words.state.load(std::memory_order_acquire);
-  if (state >> 28 != stream.generation() || state_of(words) != StreamState::live) return section->leave(), Status{};  // done by another
-  std::uint32_t at = static_cast<std::uint32_t>(get(words.entry));
-  if (at && at <= get(segment_.header().slots_used) && get(segment_.slot(at - 1).value) == stream.raw) {
-    // The floor first, and never undone: it only rises, so that no id comes twice whoever dies here.
-    Word& floor = segment_.floor(static_cast<std::uint32_t>(get(segment_.slot(at - 1).hash) % kFloors));
-    for (std::uint64_t now = floor.load(); now < next_id && !floor.compare_exchange_weak(now, next_id);) {}
-    unlink_entry(*section, at);
+Status Directory::retire(Binding stream, std::uint64_t next_id, bool keep_name) {
+  for (int tries = 0; tries < 100; tries++) {
+    if (Status room = make_room(0); !room) keep_name = false;  // no successor can be made: the next user of the name tries again
+    auto section = Section::enter(me_, kDirectorySection);
+    if (!section) return section.status();
+    StreamWords& words = segment_.stream(stream.index());
+    std::uint64_t state = words.state.load(std::memory_order_acquire);
+    if (state >> 28 != stream.generation() || state_of(words) != StreamState::live) return section->leave(), Status{};  // done by another
+    auto kind = static_cast<Kind>(state >> 8 & 0xff);
+    std::uint32_t at = static_cast<std::uint32_t>(get(words.entry));
+    if (at && at <= get(segment_.header().slots_used) && get(segment_.slot(at - 1).value) == stream.raw) {
+      // The floor first, and never undone: it only rises, so that no id comes twice whoever dies here.
+      Word& floor = segment_.floor(static_cast<std::uint32_t>(get(segment_.slot(at - 1).hash) % kFloors));
+      for (std::uint64_t now = floor.load(); now < next_id && !floor.compare_exchange_weak(now, next_id);) {}
+      if (keep_name) {
+        auto next = new_stream(*section, kind, at, next_id, &words, false);
+        if (!next && next.code() == Code::busy) continue;
+        keep_name = next.ok();
+      }
+      if (!keep_name) unlink_entry(*section, at);
+    }
+    section->set(words.state, state_word(stream.generation(), kind, StreamState::tombed));
+    section->leave();
+    return {};
   }
-  section->set(words.state, state_word(stream.generation(), static_cast<Kind>(state >> 8 & 0xff), StreamState::tombed));
-  section->leave();
-  return {};
+  return Status(Code::busy, "pond " + me_.pond->name() + ": its directory changes all the time; try again");
 }
 
 Result<bool> Directory::free_descriptor(Binding stream) {
+  // In the stream's own section first: only there is it sure that no dead one's journal takes a tomb back.
+  bool settled = true;
+  {
+    auto own = Section::try_enter(me_, stream_section(stream.index()));
+    if (!own) return false;
+    for (LaneWords& lane : segment_.stream(stream.index()).lane) settled = settled && Reference{lane.first.load(std::memory_order_acquire)}.is_tomb();
+    own->leave();
+  }
   auto section = Section::enter(me_, kDirectorySection);
   if (!section) return section.status();
   StreamWords& words = segment_.stream(stream.index());
   std::uint64_t state = words.state.load(std::memory_order_acquire);
   if (state >> 28 != stream.generation() || state_of(words) != StreamState::tombed) return section->leave(), true;
+  if (!settled) return section->leave(), false;
   for (LaneWords& lane : words.lane)
     if (!Reference{lane.first.load(std::memory_order_acquire)}.is_tomb()) return section->leave(), false;
   section->set(words.state, state_word(stream.generation() + 1, Kind::none, StreamState::free));

@@ -42,11 +42,23 @@ class Directory {
   Result<Values> set_values(const Key& key, Values values, bool raise);
   Status erase(const Key& key);
 
-  /// If the name still means this stream: takes the entry away, raises the name's floor to `next_id`, marks the descriptor TOMBED.
-  /// REQUIRES: every lane of it is tombed.
-  Status retire(Binding stream, std::uint64_t next_id);
-  /// TOMBED -> FREE with the next generation, every lane empty, if every lane's `first` is the tomb. False: not yet.
+  /// If the name still means this stream: marks the descriptor TOMBED, raises the name's floor to `next_id`, and gives the name to a
+  /// successor whose ids begin there and that is governed alike (`keep_name`), or takes it away. REQUIRES: every lane is tombed.
+  Status retire(Binding stream, std::uint64_t next_id, bool keep_name);
+  /// TOMBED -> FREE with the next generation if every lane's `first` is the tomb for good. False: not yet.
   Result<bool> free_descriptor(Binding stream);
+  /// Runs work(StreamWords&) in the section if the descriptor is LIVE in this generation; else `not_found`.
+  template <class Work>
+  Status with_stream(Binding stream, Work work) {
+    auto section = Section::enter(me_, kDirectorySection);
+    if (!section) return section.status();
+    StreamWords& words = segment_.stream(stream.index());
+    std::uint64_t state = words.state.load(std::memory_order_acquire);
+    bool live = state >> 28 == stream.generation() && static_cast<StreamState>(state & 0xff) == StreamState::live;
+    if (live) work(words);
+    section->leave();
+    return live ? Status() : Status(Code::not_found);
+  }
 
   struct Listed {
     Key key;
@@ -64,7 +76,9 @@ class Directory {
   std::uint32_t bucket_of(std::uint64_t hash) const;
   std::uint32_t locate(const Key& key, const std::string& bytes, std::uint64_t hash, std::uint32_t* before = nullptr) const;
   std::string key_bytes(std::uint32_t slot) const;
+  Status damaged_entry(Binding found) const;
   Result<std::uint32_t> insert(Section& section, const Key& key, const std::string& bytes, std::uint64_t hash, std::uint32_t scope_slot);
+  Result<Binding> new_stream(Section& section, Kind kind, std::uint32_t entry, std::uint64_t first_id, const StreamWords* like, bool limited);
   void unlink_entry(Section& section, std::uint32_t slot);
   void grow_buckets(Section& section);
   Status make_room(std::size_t key_bytes);

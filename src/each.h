@@ -7,11 +7,11 @@ namespace headpond::internal {
 
 enum class Visit { go_on, stop };
 
-/// Calls page(view) for each page and record(view, offset, word, id) for each record that is not FREE or SEAL. `page` may answer false: skip its
+/// Calls page(view) for each page, leave() when its records are done with and it is still pinned, and record(view, offset, word, id) for each record that is not FREE or SEAL. `page` may answer false: skip its
 /// records. Codes: ok (to the end, or stopped); not_found (the tomb ended it, or the stream is gone); corruption. A page that goes away under
 /// the walk makes it begin anew at `first`; records may then be visited twice, with the same id. Leaves the last page pinned.
-template <class OnPage, class OnRecord>
-Code for_each_record(Lane& lane, OnPage on_page, OnRecord on_record) {
+template <class OnPage, class OnRecord, class OnLeave>
+Code for_each_record(Lane& lane, OnPage on_page, OnRecord on_record, OnLeave on_leave) {
   PageView page;
   Reference next{};
   for (int restarts = 0;;) {
@@ -40,7 +40,7 @@ Code for_each_record(Lane& lane, OnPage on_page, OnRecord on_record) {
     for (;;) {
       if (!page.holds(offset)) return lane.damaged(page, offset, "a walk left the page");
       RecordWord word{page.word(offset).load(std::memory_order_acquire)};
-      if (word.raw == 0) return Code::ok;
+      if (word.raw == 0) return on_leave(), Code::ok;
       if (word.state() == RecordState::seal) break;
       std::uint64_t extent = page.extent(offset, word);
       if (!extent) return lane.damaged(page, offset, "a record is longer than its page");
@@ -51,10 +51,16 @@ Code for_each_record(Lane& lane, OnPage on_page, OnRecord on_record) {
       if (!extent) return lane.damaged(page, offset, "a record is longer than its page");
       offset += extent, ids += word.ids();
     }
+    on_leave();
     next = Reference{page.header->next.load(std::memory_order_acquire)};
     if (next.raw == 0) return Code::ok;
     if (next.is_tomb()) return Code::not_found;
   }
+}
+
+template <class OnPage, class OnRecord>
+Code for_each_record(Lane& lane, OnPage on_page, OnRecord on_record) {
+  return for_each_record(lane, on_page, on_record, [] {});
 }
 
 template <class OnRecord>

@@ -75,7 +75,7 @@ struct Lane {
   /// is the recycler's membarrier between unlinking and its look at the pins.
   [[gnu::always_inline]] bool pin(Reference r, PageView& out) const {
     if (!r || !segment.backed(r.page())) [[unlikely]] return false;
-    if (segment.uses_membarrier()) me.pins->pin.store(r.page(), std::memory_order_relaxed);
+    if (segment.uses_membarrier()) me.pins->pin.store(r.page(), std::memory_order_release);  // what was read from another page before stays before
     else me.pins->pin.exchange(r.page(), std::memory_order_seq_cst);
     std::atomic_signal_fence(std::memory_order_seq_cst);
     LifeEntry& entry = segment.life(r.page());
@@ -85,7 +85,7 @@ struct Lane {
     auto* header = reinterpret_cast<PageHeader*>(base);
     if (header->stream.load(std::memory_order_relaxed) != page_stream()) [[unlikely]] return false;
     if (r.page() > me.backed && segment.uses_membarrier()) [[unlikely]] me.backed = r.page();  // the straight way may come here, too
-    out = {r, header, base, entry.units.load(std::memory_order_relaxed) * kUnit};
+    out = {r, header, base, segment.page_bytes(r.page())};
     return true;
   }
   void unpin() const { me.pins->pin.store(0, std::memory_order_release); }

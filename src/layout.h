@@ -34,7 +34,7 @@ constexpr std::uint64_t kMagic = 0x31646e6f70646165ULL;  // "eadpond1"
 constexpr std::uint32_t kLayoutVersion = 1;
 
 constexpr std::uint32_t kUnit = 1024;  // the smallest page; pages are whole units
-constexpr std::uint32_t kMaxParticipants = 4095;
+constexpr std::uint32_t kMaxParticipants = 4094;  // and a spare slot, from which a full table is reaped
 constexpr std::uint32_t kMaxThreads = 16384;
 constexpr std::uint32_t kHoldPins = 64;
 constexpr std::uint32_t kFloors = 4096;

@@ -32,9 +32,12 @@ bool extend_lease(Lane& lane, const Claimed& claimed, std::uint64_t deadline_us)
 }
 
 std::uint64_t expire_leases(Lane& lane) {
-  std::uint64_t now = sys::coarse_us(), time = lane.stream.lease_us.load(std::memory_order_relaxed), returned = 0;
+  std::uint64_t looked = std::exchange(lane.me.leases_looked_us, sys::coarse_us()), of = std::exchange(lane.me.leases_of, lane.binding.raw * 16 + static_cast<unsigned>(lane.number));
+  if (looked == lane.me.leases_looked_us && of == lane.me.leases_of) return 0;  // the clock has not moved since
+  std::uint64_t now = lane.me.leases_looked_us, time = lane.stream.lease_us.load(std::memory_order_relaxed), returned = 0;
   Unpin unpin{lane};
-  (void)for_each_record(lane, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t) {
+  auto claimed_from = [](const PageView& page) { return page.header->disturbed.load(std::memory_order_acquire) != 0; };
+  (void)for_each_record(lane, claimed_from, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t) {
     if (word.state() != RecordState::claimed) return Visit::go_on;
     Claimed claimed{page, offset, word};
     LeaseWord lease{page.lease(offset).load(std::memory_order_acquire)};

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "claim_access.h"
+#include "each.h"
 #include "reap.h"
 #include "retire.h"
 #include "stats.h"
@@ -65,11 +66,18 @@ struct Scan::State {
 
   Code next(ThreadContext& me, Binding now, Record& out, Status& error) {
     if (now != binding) leave(&me), binding = now;  // cleared: the name has another stream
-    Lane lane(me, binding, 0);
-    Unpin unpin{lane};
-    Code code = step(lane, out);
-    if (!lane.error.ok()) error = std::move(lane.error);
-    return code;
+    for (bool again = true;; again = false) {
+      Lane lane(me, binding, 0);
+      Code code;
+      {
+        Unpin unpin{lane};
+        code = step(lane, out);
+      }
+      // A record that a dead process began ends the reading until somebody reaps: us.
+      if (code == Code::empty && writer_ && again && me.pond->is_dead(std::exchange(writer_, 0)) && reap_dead(me)) continue;
+      if (!lane.error.ok()) error = std::move(lane.error);
+      return code;
+    }
   }
 
   void leave(ThreadContext* me) {
@@ -81,10 +89,13 @@ struct Scan::State {
   }
 
  private:
+  std::uint32_t writer_ = 0;  // of the record at which the last step ended
+
   /// Onto a page that is pinned; the hold follows.
   void stand_on(Lane& lane, const PageView& on) {
     if (!page && hold < 0 && (hold = lane.me.pond->take_hold(lane.me)) >= 0) lane.me.open_claims++;
     page = on, offset = kFirstRecord, seq = id_of(on, 0);
+    stream->remember(on.reference.raw);
     if (hold >= 0) lane.me.pond->participant().hold[hold].store(on.reference.page(), std::memory_order_release);
   }
 
@@ -94,9 +105,14 @@ struct Scan::State {
       if (first.is_tomb()) return Code::not_found;
       if (!first) return first.generation() == lane.binding.generation() ? Code::empty : Code::not_found;
       PageView on;
+      Reference near{stream->remembered()};  // where some scan of this handle stood: as good if it is not behind `after`
+      if (lane.pin(near, on) && id_of(on, 0) <= after + 1 && lane.current()) {
+        skip(lane, on);
+        return Code::ok;
+      }
       if (lane.pin(first, on)) {
         if (!lane.current()) return Code::not_found;
-        stand_on(lane, on);
+        skip(lane, on);
         return Code::ok;
       }
       if (!lane.current()) return Code::not_found;
@@ -104,19 +120,28 @@ struct Scan::State {
     return lane.damaged({}, 0, "its first page does not validate");
   }
 
+  /// From a pinned page on to the last one that begins at `after` + 1 or below: what is before has been read.
+  void skip(Lane& lane, PageView on) {
+    PageView next;
+    while (lane.pin(Reference{on.header->next.load(std::memory_order_acquire)}, next) && id_of(next, 0) <= after + 1) on = next;
+    if (!lane.pin(on.reference, on)) return;  // trimmed meanwhile: the next step begins anew
+    stand_on(lane, on);
+  }
+
   Code step(Lane& lane, Record& out) {
     if (page && hold < 0) {  // not held: is it still in the same life?
       PageView again;
       if (!lane.pin(page.reference, again)) page = {};
     }
-    if (!page) {
+    for (int tries = 0; !page; tries++) {
       if (Code code = from_first(lane); code != Code::ok) return code;
+      if (tries > kRestarts) return lane.damaged({}, 0, "its pages do not validate");
     }
     for (;;) {
       if (!page.holds(offset)) return lane.damaged(page, offset, "a read left the page");
       RecordWord word{page.word(offset).load(std::memory_order_acquire)};
       if (word.raw == 0 || word.state() == RecordState::writing) {
-        if (word.has(kIntent)) help_move(lane, page, offset, word);
+        writer_ = word.owner();
         return Code::empty;
       }
       if (word.state() == RecordState::seal) {
@@ -146,7 +171,9 @@ struct Scan::State {
       return Code::ok;
     }
     page = {};  // trimmed away under us: `after` keeps our place
-    return from_first(lane);
+    for (int tries = 0; !page && tries < kRestarts; tries++)
+      if (Code code = from_first(lane); code != Code::ok) return code;
+    return Code::ok;
   }
 };
 
@@ -202,26 +229,17 @@ Result<Record> Follower::next(milliseconds timeout) {
 Result<std::uint64_t> Log::last_seq() const {
   std::uint64_t last = 0;
   Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
-    LogStats stats;
     Lane lane(me, binding, 0);
     Unpin unpin{lane};
-    Tail tail(lane);
-    switch (tail.find()) {
-      case Tail::At::damaged: return error = std::move(lane.error), Code::corruption;
-      case Tail::At::gone: return Code::not_found;
-      default: last = tail.next_id() - 1;
-    }
-    // What is being written at the end is not readable yet: a walk over the last page finds where reading ends.
-    if (!tail.page) return Code::ok;
-    std::uint64_t ids = 0;
-    for (std::uint64_t at = kFirstRecord; at < tail.offset;) {
-      RecordWord word{tail.page.word(at).load(std::memory_order_acquire)};
-      std::uint64_t extent = word.raw ? tail.page.extent(at, word) : 0;
-      if (!extent || word.state() == RecordState::writing || word.state() == RecordState::seal) break;
-      at += extent, ids += word.ids();
-    }
-    last = id_of(tail.page, ids) - 1;
-    return Code::ok;
+    last = lane.stream.first_id.load(std::memory_order_relaxed) - 1;
+    // Readable is what stands before the first record that is being written.
+    Code code = for_each_record(lane, [&](const PageView&, std::uint64_t, RecordWord word, std::uint64_t id) {
+      if (word.state() == RecordState::writing) return Visit::stop;
+      last = id + word.ids() - 1;
+      return Visit::go_on;
+    });
+    if (code == Code::corruption) error = std::move(lane.error);
+    return code == Code::not_found && lane.current() ? Code::ok : code;
   });
   if (done.ok() || done.code() == Code::not_found) return last;
   return done;
@@ -249,10 +267,13 @@ Result<std::uint64_t> Log::trim(std::uint64_t below) {
       if (at == Tail::At::gone) return Code::not_found;
       next = tail.next_id();
     }
-    below = std::min(below, next);  // what comes later is not trimmed in advance
-    Word& word = lane.stream.trimmed;
-    for (trimmed = word.load(std::memory_order_acquire); trimmed < below && !word.compare_exchange_weak(trimmed, below, std::memory_order_acq_rel);) {}
-    trimmed = std::max(trimmed, below);
+    std::uint64_t up_to = std::min(below, next);  // what comes later is not trimmed in advance
+    // In the directory's section: nobody makes another log of the descriptor meanwhile.
+    Status set = Directory(me).with_stream(binding, [&](StreamWords& words) {
+      for (trimmed = words.trimmed.load(std::memory_order_acquire); trimmed < up_to && !words.trimmed.compare_exchange_weak(trimmed, up_to, std::memory_order_acq_rel);) {}
+      trimmed = std::max(trimmed, up_to);
+    });
+    if (!set) return error = set, set.code();
     unlink_done(lane);
     return Code::ok;
   });

@@ -15,6 +15,7 @@ Code move(Lane& to, const Claimed& source, const Move& item) {
     }
   } unhold{to};
 
+  UseReserve reserve_too(me);
   std::uint64_t size = item.payload.size();
   std::uint32_t flags = size_flags(size) | kMoved;
   std::uint64_t bytes = record_bytes(size, flags);

@@ -46,6 +46,9 @@ std::uint64_t backed_units(const Segment& segment) {
   return std::min({segment.reserved(Table::pages), segment.reserved(Table::lives), segment.reserved(Table::bitmap) * 64}) / 64 * 64;
 }
 
+/// Pages that only moves and shrinking may take, so that a pond that is full of delayed items or spent ones can still turn them over.
+std::uint64_t reserve_units(const Segment& segment) { return std::min<std::uint64_t>(segment.max_page_bytes() / kUnit, segment.limit_bytes() / kUnit / 16); }
+
 int hint_of(std::uint32_t units) { return units > 32 ? 7 : std::countr_zero(std::bit_ceil(units)); }
 
 /// Sets or clears the bits of a run, through the journal: at most three records.
@@ -92,7 +95,7 @@ std::vector<std::uint32_t> pinned_pages(const Segment& segment) {
   std::uint64_t threads = std::min<std::uint64_t>(header.pins_used.load(std::memory_order_acquire), kMaxThreads);
   for (std::uint32_t i = 0; i < threads; i++) note(segment.pins(i).pin.load(std::memory_order_acquire));
   for (std::uint32_t i = 0; i < threads; i++) note(segment.pins(i).hold.load(std::memory_order_acquire));
-  std::uint64_t slots = std::min<std::uint64_t>(header.participants_used.load(std::memory_order_acquire), segment.max_participants());
+  std::uint64_t slots = std::min<std::uint64_t>(header.participants_used.load(std::memory_order_acquire), segment.max_participants() + 1);
   for (std::uint32_t slot = 1; slot <= slots; slot++) {
     ParticipantWords& words = segment.participant(slot);
     std::uint32_t used = std::min(words.holds_used.load(std::memory_order_acquire), kHoldPins);
@@ -110,15 +113,16 @@ Result<NewPage> allocate_page(ThreadContext& me, std::uint64_t bytes) {
   std::uint32_t units = static_cast<std::uint32_t>(std::min<std::uint64_t>((bytes + kUnit - 1) / kUnit, 1u << 31));
   std::uint64_t limit = segment.limit_bytes() / kUnit;
   if (units > limit) return Status(Code::too_large, "pond " + me.pond->name() + ": " + std::to_string(bytes) + " bytes are more than its limit of " + std::to_string(segment.limit_bytes()));
-  for (;;) {
+  for (bool no_more = false;;) {
     std::uint64_t backed;
     {
       auto section = Section::enter(me, kAllocatorSection);
       if (!section) return section.status();
       backed = backed_units(segment);
       Word& hint = header.run_hint[hint_of(units)];
-      std::int64_t unit = find_run(segment, units, hint.load(std::memory_order_relaxed), backed);
-      if (unit < 0 && backed >= limit) unit = find_run(segment, units, 0, backed);  // an odd length may fit where the hint's does not
+      bool may = me.may_use_reserve || header.units_used.load(std::memory_order_relaxed) + units + reserve_units(segment) <= limit;
+      std::int64_t unit = may ? find_run(segment, units, hint.load(std::memory_order_relaxed), backed) : -1;
+      if (may && unit < 0 && (backed >= limit || no_more)) unit = find_run(segment, units, 0, backed);  // an odd length may fit where the hint's does not
       if (unit >= 0) {
         std::uint64_t first = static_cast<std::uint64_t>(unit);
         std::uint32_t number = static_cast<std::uint32_t>(first + 1);
@@ -135,12 +139,18 @@ Result<NewPage> allocate_page(ThreadContext& me, std::uint64_t bytes) {
       }
       section->leave();
     }
-    if (backed >= limit) return Status(Code::full);
+    if (backed >= limit || !me.may_use_reserve) {
+      std::uint64_t used = header.units_used.load(std::memory_order_relaxed), spare = me.may_use_reserve ? 0 : reserve_units(segment);
+      if (backed >= limit || used + units + spare > limit) return Status(Code::full);
+    }
     // Memory is reserved outside of the section: a system call takes its time. A long run needs it behind the last used unit.
     std::uint64_t want = std::min(limit, backed + std::max<std::uint64_t>(64, (units + 63ULL) / 64 * 64));
     for (Table table : {Table::lives, Table::bitmap})
       if (Status ok = segment.back(table, table == Table::lives ? want : want / 64); !ok) return ok;
-    if (Status ok = segment.back(Table::pages, want); !ok) return ok;
+    if (Status ok = segment.back(Table::pages, want); !ok) {
+      if (no_more) return ok;
+      no_more = true;  // once more over what there is
+    }
   }
 }
 
@@ -159,7 +169,7 @@ void recycle(ThreadContext& me, std::vector<Reference> pages) {
   if (pages.empty()) return;
   if (segment.uses_membarrier()) sys::barrier();
   std::vector<std::uint32_t> pinned = pinned_pages(segment);
-  bool freed = false;
+  bool freed = false, held_up = false;
   for (Reference page : pages) {
     Word& life = segment.life(page.page()).life;
     LifeWord retired{life.load(std::memory_order_acquire)};
@@ -170,12 +180,13 @@ void recycle(ThreadContext& me, std::vector<Reference> pages) {
     }
     std::uint64_t expected = retired.raw;
     if (!life.compare_exchange_strong(expected, retired.with(LifeState::zeroing, me.owner).raw, std::memory_order_acq_rel)) continue;
-    std::memset(segment.page(page.page()), 0, segment.life(page.page()).units.load(std::memory_order_relaxed) * kUnit);
-    if (free_page(me, page)) {
+    std::memset(segment.page(page.page()), 0, segment.page_bytes(page.page()));
+    if (!held_up && free_page(me, page)) {
       freed = true;
       continue;
     }
-    life.store(retired.raw, std::memory_order_release);  // the allocator is held up: later
+    held_up = true;  // the allocator's section: later
+    life.store(retired.raw, std::memory_order_release);
     me.pond->remember_retired(page);
   }
   if (freed) ring(segment, segment.header().space_bell, Wake::all);

@@ -28,8 +28,19 @@ struct NewPage {
   std::uint32_t bytes = 0;
 };
 
-/// A page of at least `bytes`. `full`: no run of that length. Tries once; Maintenance::make_room() may help.
+/// A page of at least `bytes`. `full`: no run of that length, or only the reserve is left, which moves and shrinking may use. Tries once; Maintenance::make_room() may help.
 Result<NewPage> allocate_page(ThreadContext& me, std::uint64_t bytes);
+
+/// While it lives, this thread may take the reserve.
+class UseReserve {
+ public:
+  explicit UseReserve(ThreadContext& me) : me_(me), before_(std::exchange(me.may_use_reserve, true)) {}
+  ~UseReserve() { me_.may_use_reserve = before_; }
+
+ private:
+  ThreadContext& me_;
+  bool before_;
+};
 
 /// A page that was never linked goes back. REQUIRES: BUILDING(me), nothing but its header written up to `written` bytes.
 void give_back(ThreadContext& me, const NewPage& page, std::uint64_t written);

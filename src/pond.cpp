@@ -17,7 +17,7 @@ Status check_local(const Options& options) {
   if (options.spin.count() < 0 || options.spin > std::chrono::milliseconds(10)) return {Code::invalid, "spin must be from 0 to 10 ms"};
   if (options.full_timeout.count() < 0) return {Code::invalid, "full_timeout must not be negative"};
   if (options.queue.lease.count() < 0 || options.queue.lease > std::chrono::hours(24 * 30)) return {Code::invalid, "queue.lease must be 0, or from 1 ms to 30 days"};
-  if (options.queue.max_attempts > 65535) return {Code::invalid, "queue.max_attempts is " + std::to_string(options.queue.max_attempts) + "; it must be from 0 to 65,535"};
+  if (options.queue.max_attempts > 65534) return {Code::invalid, "queue.max_attempts is " + std::to_string(options.queue.max_attempts) + "; it must be from 0 to 65,534"};
   return {};
 }
 

@@ -61,7 +61,7 @@ Code bury_spent(Lane& lane, const Claimed& claimed) {
 
 /// What an empty look does before it says so: dead workers' claims, expired leases, and a large empty tail. True: look again.
 bool look_around(ThreadContext& me, Binding binding) {
-  bool again = reap_dead(me) > 0;
+  bool again = look_for_dead(me) > 0;
   StreamWords& stream = me.pond->segment().stream(binding.index());
   std::uint32_t lanes = stream.lanes.load(std::memory_order_acquire) | 1;
   bool leased = stream.policy.load(std::memory_order_relaxed) & kLeased;
@@ -82,12 +82,21 @@ Code claim_next(ThreadContext& me, Binding binding, bool look, Status& error, Us
   for (bool again = true; again;) {
     again = false;
     std::uint32_t policy = stream.policy.load(std::memory_order_relaxed);
-    if (policy & kPaused) [[unlikely]] return Code::paused;
+    if (policy & kPaused) [[unlikely]] return Lane(me, binding, 0).current() ? Code::paused : Code::not_found;
     if (stream.lanes.load(std::memory_order_acquire) >> kDelayedLane & 1 && something_due(stream, sys::wall_ms())) [[unlikely]] promote_due(me, binding);
     if (policy & kLeased && ++me.claims_made % 64 == 0) [[unlikely]] look_around(me, binding);
     Code code = by_priority(stream, [&](int number) {
       Lane lane(me, binding, number);
-      Unpin unpin{lane};
+      std::vector<Claimed> unburied;
+      struct GiveBack {
+        Lane& lane;
+        std::vector<Claimed>& claims;
+        ~GiveBack() {
+          for (Claimed& c : claims)
+            if (lane.pin(c.page.reference, c.page)) give_back(lane, c);
+          lane.unpin();
+        }
+      } later{lane, unburied};
       for (;;) {
         Claimed claimed;
         Code found = internal::claim(lane, claimed);
@@ -100,7 +109,11 @@ Code claim_next(ThreadContext& me, Binding binding, bool look, Status& error, Us
           if (most && claimed.word.claims() > most) {
             Code buried = bury_spent(lane, claimed);
             if (buried == Code::ok || buried == Code::fenced) continue;
-            PageView page;  // no room for it there: it waits on, and is not delivered
+            if (unburied.size() < 64) {  // no room for it there: it waits on, undelivered, and does not stop what is behind it
+              unburied.push_back(claimed);
+              continue;
+            }
+            PageView page;
             if (lane.pin(claimed.page.reference, page)) give_back(lane, {page, claimed.offset, claimed.word});
             return buried;
           }
@@ -224,9 +237,13 @@ Result<std::vector<std::string>> Queue::pop_many(std::size_t most, milliseconds 
   // While the page is pinned no hold is needed: claim, copy, ack. A death before the ack gives the item back.
   auto use = [&](Lane& lane, const Claimed& claimed) {
     auto payload = claimed.page.payload(claimed.offset, claimed.word);
-    std::string copy(payload.data(), payload.size());
-    if (!ack(lane, claimed)) return Reference{};  // cleared, or its lease ended while we copied
-    out.push_back(std::move(copy));
+    try {  // everything that may fail comes before the ack
+      out.emplace_back(payload.data(), payload.size());
+    } catch (const std::bad_alloc&) {
+      give_back(lane, claimed);
+      throw;
+    }
+    if (!ack(lane, claimed)) return out.pop_back(), Reference{};  // cleared, or its lease ended while we copied
     ring(lane.segment, lane.stream.space_bell, Wake::all);
     return page_is_over(claimed.page) ? claimed.page.reference : Reference{};
   };
@@ -348,6 +365,7 @@ Result<std::uint64_t> Queue::redrive(std::size_t most) {
             error = std::move(to.error);
             PageView page;
             if (dead.pin(claimed.page.reference, page)) give_back(dead, {page, claimed.offset, claimed.word});
+            unlink_done(dead);
             return code;
           }
           continue;
@@ -361,6 +379,8 @@ Result<std::uint64_t> Queue::redrive(std::size_t most) {
       error = std::move(dead.error);
       return code;
     }
+    Lane dead(me, binding, kDeadLane);
+    unlink_done(dead);
     return Code::ok;
   });
   if (done.ok() || done.code() == Code::not_found || (done.code() == Code::full && count)) return count;
@@ -369,8 +389,9 @@ Result<std::uint64_t> Queue::redrive(std::size_t most) {
 
 Status Queue::cancel(ItemId id) {
   Code outcome = Code::not_found;
-  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
-    outcome = Code::not_found;
+  std::uint64_t moved = 0;
+  auto search = [&](ThreadContext& me, Binding binding, Status& error) {
+    outcome = Code::not_found, moved = 0;
     StreamWords& stream = me.pond->segment().stream(binding.index());
     std::uint32_t lanes = stream.lanes.load(std::memory_order_acquire) | 1;
     for (int n = 0; n < kLanes && outcome == Code::not_found; n++) {
@@ -381,6 +402,8 @@ Status Queue::cancel(ItemId id) {
         Unpin unpin{lane};
         Code code = for_each_record(lane, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t seq) {
           ItemId here = word.has(kMoved) && word.state() != RecordState::writing ? ItemId{page.moved(offset).birth} : item_id(n, seq);
+          if (word.state() == RecordState::writing && word.has(kIntent)) help_move(lane, page, offset, word);
+          moved += word.has(kMoved);  // also what has gone on from there
           if (here != id || word.state() == RecordState::done || word.state() == RecordState::writing) return Visit::go_on;
           while (word.state() == RecordState::ready) {
             lane.mark(page);
@@ -400,7 +423,12 @@ Status Queue::cancel(ItemId id) {
       if (over) unlink_done(lane, over);
     }
     return Code::ok;
-  });
+  };
+  Status done = stream_->run(false, search);
+  for (std::uint64_t before = ~0ULL; done.ok() && outcome == Code::not_found && before != moved;) {
+    before = moved;  // it may have moved to a lane behind us: until two searches saw the same moves
+    done = stream_->run(false, search);
+  }
   if (!done && done.code() != Code::not_found) return done;
   if (outcome == Code::busy) return {Code::busy, "item " + std::to_string(id.value) + " is with a worker just now"};
   if (outcome == Code::not_found) return {Code::not_found, "item " + std::to_string(id.value) + " is not in the queue"};
@@ -437,7 +465,7 @@ Result<QueueStats> Queue::stats() const {
 Result<std::uint64_t> Queue::clear() {
   std::uint64_t taken = 0;
   Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
-    auto retired = retire_stream(me, binding);
+    auto retired = retire_stream(me, binding, true);
     if (!retired) return error = retired.status(), retired.code();
     taken += *retired;
     return Code::ok;
@@ -449,13 +477,33 @@ Result<std::uint64_t> Queue::clear() {
 namespace {
 
 Status set_policy(Stream& stream, std::uint32_t set, std::uint32_t clear) {
-  return stream.run(true, [&](ThreadContext& me, Binding binding, Status&) {
-    StreamWords& words = me.pond->segment().stream(binding.index());
+  return stream.govern([&](ThreadContext& me, StreamWords& words) {
     if (set) words.policy.fetch_or(set, std::memory_order_seq_cst);
     if (clear) words.policy.fetch_and(~clear, std::memory_order_seq_cst);
     ring(me.pond->segment(), words.bell, Wake::all);
-    return Code::ok;
   });
+}
+
+}  // namespace
+
+namespace {
+
+struct Pending {
+  std::uint64_t items = 0, signature = 0;
+};
+/// Everything but dead letters that is or may become an item.
+Code pending(ThreadContext& me, Binding binding, Pending& out, Status& error) {
+  std::uint32_t lanes = me.pond->segment().stream(binding.index()).lanes.load(std::memory_order_acquire) | 1;
+  for (int n = 0; n < kLanes; n++) {
+    if (!(lanes >> n & 1)) continue;
+    Lane lane(me, binding, n);
+    LaneCount count;
+    if (Code code = count_lane(lane, true, count); code != Code::ok) return error = std::move(lane.error), code;
+    if (n != kDeadLane) out.items += count.ready + count.claimed + count.pending;
+    else out.items += count.pending;
+    out.signature = out.signature * 31 + count.next_id * 7 + lane.words.epoch.load(std::memory_order_acquire);
+  }
+  return Code::ok;
 }
 
 }  // namespace
@@ -465,16 +513,19 @@ Status Queue::resume() { return set_policy(*stream_, 0, kPaused | kDraining); }
 
 Status Queue::drain(milliseconds timeout) {
   if (Status set = set_policy(*stream_, kDraining, 0); !set) return set;
+  if (stream_->pond().segment().uses_membarrier()) sys::barrier();  // a push that has not seen it shows its record to the count
   for (Deadline deadline(timeout);;) {
     bool empty = false;
     Status done = stream_->run(true, [&](ThreadContext& me, Binding binding, Status& error) {
       StreamWords& words = me.pond->segment().stream(binding.index());
       std::uint32_t armed = arm(me.pond->segment(), words.space_bell);
       reap_dead(me);
-      QueueStats stats;
-      Code code = queue_stats(me, binding, stats, error);
-      if (code != Code::ok) return code;
-      empty = stats.ready + stats.claimed + stats.delayed == 0;
+      // Nothing twice in a row, with no id given and nothing returned in between: then nothing moved past the walk.
+      Pending first, second;
+      if (Code code = pending(me, binding, first, error); code != Code::ok) return code;
+      if (first.items == 0)
+        if (Code code = pending(me, binding, second, error); code != Code::ok) return code;
+      empty = first.items == 0 && second.items == 0 && first.signature == second.signature;
       if (!empty && !deadline.over()) sleep_on(words.space_bell, armed, deadline.left_us());
       return Code::ok;
     });
@@ -485,9 +536,8 @@ Status Queue::drain(milliseconds timeout) {
 
 Status Queue::configure(const QueueOptions& options) {
   if (options.lease.count() < 0 || options.lease > std::chrono::hours(24 * 30)) return {Code::invalid, "lease must be 0, or from 1 ms to 30 days"};
-  if (options.max_attempts > 65535) return {Code::invalid, "max_attempts is " + std::to_string(options.max_attempts) + "; it must be from 0 to 65,535"};
-  return stream_->run(true, [&](ThreadContext& me, Binding binding, Status&) {
-    StreamWords& words = me.pond->segment().stream(binding.index());
+  if (options.max_attempts > 65534) return {Code::invalid, "max_attempts is " + std::to_string(options.max_attempts) + "; it must be from 0 to 65,534"};
+  return stream_->govern([&](ThreadContext& me, StreamWords& words) {
     words.lease_us.store(static_cast<std::uint64_t>(options.lease.count()) * 1000, std::memory_order_relaxed);
     words.max_attempts.store(options.max_attempts, std::memory_order_relaxed);
     words.max_items.store(options.max_items, std::memory_order_relaxed);
@@ -495,19 +545,16 @@ Status Queue::configure(const QueueOptions& options) {
     // Bits are only added: a lease that was begun must still be looked at, and the words themselves say what is off.
     words.policy.fetch_or((options.lease.count() ? kLeased : 0u) | (options.max_attempts ? kAttemptsLimited : 0u) | (options.max_items || options.max_bytes ? kLimited : 0u), std::memory_order_seq_cst);
     ring(me.pond->segment(), words.space_bell, Wake::all);
-    return Code::ok;
   });
 }
 
 Result<QueueOptions> Queue::options() const {
   QueueOptions out;
-  Status done = stream_->run(true, [&](ThreadContext& me, Binding binding, Status&) {
-    StreamWords& words = me.pond->segment().stream(binding.index());
+  Status done = stream_->govern([&](ThreadContext&, StreamWords& words) {
     out.lease = milliseconds(words.lease_us.load(std::memory_order_relaxed) / 1000);
     out.max_attempts = words.max_attempts.load(std::memory_order_relaxed);
     out.max_items = words.max_items.load(std::memory_order_relaxed);
     out.max_bytes = words.max_bytes.load(std::memory_order_relaxed);
-    return Code::ok;
   });
   if (!done) return done;
   return out;

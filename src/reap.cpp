@@ -25,11 +25,13 @@ class Reaper {
   /// False: a stopped process holds up a section; the slot stays for the next reaper.
   bool run() {
     if (!enter_its_sections()) return false;
+    bool whole = true;
     for_each_touched([&](Binding stream) {
       std::uint32_t lanes = segment_.stream(stream.index()).lanes.load(std::memory_order_acquire) | 1;
       for (int n = 0; n < kLanes; n++)
-        if (lanes >> n & 1) walk(stream, n);
+        if (lanes >> n & 1) whole = walk(stream, n) && whole;
     });
+    if (!whole) return false;  // damaged pages may still name it: the slot stays
     settle_pages();
     for_each_touched([&](Binding stream) {
       ring_sleeping(segment_.stream(stream.index()).bell);
@@ -37,9 +39,9 @@ class Reaper {
     });
     ring_sleeping(segment_.header().space_bell);
     free_slot();
-    me_.pond->say(Severity::info, "pond " + me_.pond->name() + ": reaped process " + std::to_string(pid_) + (signal_ ? ", killed by signal " + std::to_string(signal_) : ""));
     return true;
   }
+  std::string told() const { return "pond " + me_.pond->name() + ": reaped process " + std::to_string(pid_) + (signal_ ? ", killed by signal " + std::to_string(signal_) : ""); }
 
  private:
   bool enter_its_sections() {
@@ -48,7 +50,7 @@ class Reaper {
       PinWords& pins = segment_.pins(i);
       std::uint32_t section = pins.owner.load(std::memory_order_acquire) == dead_ ? pins.section.load(std::memory_order_acquire) : 0;
       if (section == 0 || section > kSections) continue;
-      auto entered = Section::enter(me_, section - 1);
+      auto entered = Section::enter(me_, section - 1, 5);  // a live holder: briefly; held up for longer, the slot waits for the next look
       if (!entered) return false;
       entered->leave();
     }
@@ -65,16 +67,17 @@ class Reaper {
     }
   }
 
-  void walk(Binding stream, int number) {
+  bool walk(Binding stream, int number) {
     me_.pond->touch(stream.index());
     Lane lane(me_, stream, number);
     Unpin unpin{lane};
-    (void)for_each_record(
+    Code code = for_each_record(
         lane, [&](const PageView& page) { return (page.header->owners.load(std::memory_order_acquire) >> dead_ % 64 & 1) != 0; },
         [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t) {
           if (word.owner() == dead_) settle(lane, page, offset, word);
           return Visit::go_on;
         });
+    return code != Code::corruption;
   }
 
   /// Always compare-exchange: others may be at the record, too.
@@ -111,7 +114,7 @@ class Reaper {
     if (!source || !segment_.backed(source.page())) return false;
     LifeEntry& entry = segment_.life(source.page());
     if (LifeWord{entry.life.load(std::memory_order_acquire)}.generation() != source.generation()) return false;
-    if (at % 8 || at + 8 > entry.units.load(std::memory_order_relaxed) * kUnit) return false;
+    if (at % 8 || at + 8 > segment_.page_bytes(source.page())) return false;
     RecordWord from{reinterpret_cast<Word*>(segment_.page(source.page()) + at)->load(std::memory_order_acquire)};
     return from.state() == RecordState::done && from.owner() == dead_ && from.claims() == (moved.place >> 32 & 0xffff);
   }
@@ -185,18 +188,29 @@ class Reaper {
 std::uint32_t reap_dead(ThreadContext& me) {
   std::vector<std::uint32_t> dead = me.pond->dead();
   if (dead.empty()) return 0;
-  std::lock_guard lock(me.pond->reap_mutex());
-  std::uint32_t reaped = 0;
-  for (std::uint32_t slot : dead) {
-    if (!me.pond->begin_recovery(slot)) continue;  // another is at it, or was killed at it: the next look finds it again
-    if (me.pond->is_dead(slot)) reaped += Reaper(me, slot).run();
-    me.pond->end_recovery(slot);
+  std::vector<std::string> told;
+  {
+    std::lock_guard lock(me.pond->reap_mutex());
+    for (std::uint32_t slot : dead) {
+      if (!me.pond->begin_recovery(slot)) continue;  // another is at it, or was killed at it: the next look finds it again
+      if (me.pond->is_dead(slot)) {
+        Reaper reaper(me, slot);
+        if (reaper.run()) told.push_back(reaper.told());
+      }
+      me.pond->end_recovery(slot);
+    }
   }
-  if (reaped) {
+  if (!told.empty()) {
     recover_pages(me);
     sweep_all_tombed(me);
   }
-  return reaped;
+  for (const std::string& text : told) me.pond->say(Severity::info, text);  // the caller's sink may come back to us
+  return static_cast<std::uint32_t>(told.size());
+}
+
+std::uint32_t look_for_dead(ThreadContext& me) {
+  if (me.pond->segment().header().participants_used.load(std::memory_order_relaxed) > 8 && !me.pond->tick_begins()) return 0;
+  return reap_dead(me);
 }
 
 void recover_pages(ThreadContext& me) {
@@ -209,7 +223,7 @@ void recover_pages(ThreadContext& me) {
   for (Reference r : limbo) {
     // In the section, with an empty journal: its unlinking is committed, or it is LINKED again.
     std::uint64_t stream = reinterpret_cast<PageHeader*>(segment.page(r.page()))->stream.load(std::memory_order_relaxed);
-    auto section = Section::enter(me, stream_section(stream & 0xfffffff));
+    auto section = Section::try_enter(me, stream_section(stream & 0xfffffff));
     if (!section) continue;
     Word& life = segment.life(r.page()).life;
     LifeWord now{life.load(std::memory_order_acquire)};

@@ -29,9 +29,9 @@ Code tomb_lane(Lane& lane, std::uint64_t& next_id) {
 }
 
 std::uint64_t sweep(Lane& lane) {
-  std::uint64_t taken = 0;
+  std::uint64_t taken = 0, trimmed = lane.stream.trimmed.load(std::memory_order_acquire);
   Unpin unpin{lane};
-  (void)for_each_record(lane, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t) {
+  (void)for_each_record(lane, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
     if (word.state() == RecordState::writing && word.has(kIntent) && word.owner() != lane.me.owner) {
       help_move(lane, page, offset, word);
       word = RecordWord{page.word(offset).load(std::memory_order_acquire)};
@@ -40,7 +40,7 @@ std::uint64_t sweep(Lane& lane) {
       lane.mark(page);
       Lane::disturb(page);
       if (page.word(offset).compare_exchange_strong(word.raw, word.acked().raw, std::memory_order_acq_rel)) {
-        taken++;
+        taken += id >= trimmed;  // what was trimmed was gone before
         break;
       }
     }
@@ -56,14 +56,23 @@ bool tombed(const Segment& segment, Binding stream) {
 
 }  // namespace
 
-Result<std::uint64_t> retire_stream(ThreadContext& me, Binding stream) {
+Status end_stream(ThreadContext& me, Binding stream, bool keep_name) {
   me.pond->touch(stream.index());
   std::uint64_t next_id = 0;
+  bool current = true;
   for (int n = 0; n < kLanes; n++) {
     Lane lane(me, stream, n);
+    if (n == 0) current = lane.current();
     if (Code code = tomb_lane(lane, next_id); code != Code::ok) return lane.error;
   }
-  if (Status retired = Directory(me).retire(stream, next_id); !retired) return retired;
+  if (!current) return {};
+  return Directory(me).retire(stream, next_id, keep_name);
+}
+
+Result<std::uint64_t> retire_stream(ThreadContext& me, Binding stream, bool keep_name) {
+  if (Status ended = end_stream(me, stream, keep_name); !ended) return ended;
+  // Whoever publishes a record looks at the state afterwards: either it sees TOMBED and sweeps, or the sweep sees its record.
+  if (me.pond->segment().uses_membarrier()) sys::barrier();
   return sweep_tombed(me, stream);
 }
 

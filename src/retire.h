@@ -17,8 +17,12 @@
 
 namespace headpond::internal {
 
-/// Steps 1 to 5 as far as they go now; returns how many items this call took. Any number of processes at once.
-Result<std::uint64_t> retire_stream(ThreadContext& me, Binding stream);
+/// Steps 1 to 5 as far as they go now; returns how many items this call took. Any number of processes at once. `keep_name`: the name goes on
+/// with an empty stream that is governed alike; else it goes.
+Result<std::uint64_t> retire_stream(ThreadContext& me, Binding stream, bool keep_name);
+
+/// Steps 1 and 2: what somebody does who meets the tomb of a clear that another has begun, and who leaves the count to that one.
+Status end_stream(ThreadContext& me, Binding stream, bool keep_name);
 
 /// Steps 3 to 5 for a stream that is TOMBED; nothing for any other. Returns how many items this call took.
 std::uint64_t sweep_tombed(ThreadContext& me, Binding stream);

@@ -23,7 +23,10 @@ Status Scope::configure(const ScopeOptions& options) const {
   auto members = directory.list(&*name_);
   if (!members) return members.status();
   for (auto& member : *members)
-    if (member.key.kind == Kind::queue) attachment_->segment().stream(member.stream.index()).policy.fetch_or(kLimited, std::memory_order_seq_cst);
+    if (member.key.kind == Kind::queue) {
+      Status done = directory.with_stream(member.stream, [](StreamWords& words) { words.policy.fetch_or(kLimited, std::memory_order_seq_cst); });
+      if (!done && done.code() != Code::not_found) return done;  // cleared meanwhile: its successor reads the scope's limits
+    }
   return {};
 }
 
@@ -40,7 +43,7 @@ Result<std::uint64_t> Scope::clear() const {
       if (Status erased = directory.erase(member.key); !erased && erased.code() != Code::not_found) return erased;
       continue;
     }
-    auto retired = retire_stream(*me, member.stream);
+    auto retired = retire_stream(*me, member.stream, false);
     if (!retired) return retired.status();
     taken += *retired;
   }

@@ -8,18 +8,15 @@
 
 namespace headpond::internal {
 
-Result<Section> Section::enter(ThreadContext& me, std::uint32_t number) {
+Result<Section> Section::enter(ThreadContext& me, std::uint32_t number, std::uint64_t patience_ms) {
   SectionWords& words = me.pond->segment().section(number);
   HEADPOND_CHECK(me.pins->section.load(std::memory_order_relaxed) == 0);
   me.pins->section.store(number + 1, std::memory_order_seq_cst);  // the reaper must know what to unlock before it walks
   int error = pthread_mutex_trylock(&words.mutex);
-  if (error == EBUSY) {
-    timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += static_cast<long>(kPatienceMs % 1000) * 1'000'000;
-    until.tv_sec += static_cast<time_t>(kPatienceMs / 1000) + until.tv_nsec / 1'000'000'000;
-    until.tv_nsec %= 1'000'000'000;
-    error = pthread_mutex_timedlock(&words.mutex, &until);
+  if (error == EBUSY && patience_ms) {
+    std::uint64_t until = sys::precise_us() + patience_ms * 1000;
+    timespec time{static_cast<time_t>(until / 1'000'000), static_cast<long>(until % 1'000'000 * 1000)};
+    error = pthread_mutex_clocklock(&words.mutex, CLOCK_MONOTONIC, &time);
   }
   Section section(me, words);
   if (error == EOWNERDEAD) {
@@ -30,6 +27,7 @@ Result<Section> Section::enter(ThreadContext& me, std::uint32_t number) {
   if (error) {
     section.me_ = nullptr;
     me.pins->section.store(0, std::memory_order_release);
+    if (error == EBUSY) return Code::timeout;
     if (error == ETIMEDOUT) return Status(Code::timeout, "pond " + me.pond->name() + ": another process holds up section " + std::to_string(number) + " (is it stopped?); try again");
     return Status(Code::corruption, "pond " + me.pond->name() + ": the mutex of section " + std::to_string(number) + " is damaged: " + std::strerror(error), error);
   }

@@ -24,7 +24,10 @@ class Section {
   static constexpr std::uint64_t kPatienceMs = 200;
 
   /// Names the section in the thread's pin words, then locks it. `timeout`: a live process keeps it.
-  static Result<Section> enter(ThreadContext& me, std::uint32_t number);
+  static Result<Section> enter(ThreadContext& me, std::uint32_t number) { return enter(me, number, kPatienceMs); }
+  static Result<Section> enter(ThreadContext& me, std::uint32_t number, std::uint64_t patience_ms);
+  /// The same for work that can be left to the next one: `timeout` at once if somebody is inside.
+  static Result<Section> try_enter(ThreadContext& me, std::uint32_t number) { return enter(me, number, 0); }
   Section(Section&& other) noexcept : me_(std::exchange(other.me_, nullptr)), words_(other.words_) {}
   Section& operator=(Section&&) = delete;
   /// Undoes what was not committed by leave().

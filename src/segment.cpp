@@ -47,7 +47,7 @@ void lay_out(Header& h) {
   set(Table::sections, kSections);
   set(Table::floors, kFloors);
   set(Table::bitmap, units / 64);
-  set(Table::participants, h.max_participants + 1);
+  set(Table::participants, h.max_participants + 2);
   set(Table::pins, kMaxThreads);
   set(Table::lives, units);
   set(Table::streams, std::clamp<std::uint64_t>(h.limit_bytes / 1024, 64, 1 << 20));
@@ -66,7 +66,7 @@ Status check_options(const Options& o) {
   if (o.limit_bytes && (*o.limit_bytes < 1 << 20 || *o.limit_bytes > 64ULL << 30 || *o.limit_bytes % (1 << 20)))
     return {Code::invalid, "limit_bytes is " + std::to_string(*o.limit_bytes) + "; it must be a multiple of 1 MiB, from 1 MiB to 64 GiB"};
   if (o.max_participants && (*o.max_participants < 1 || *o.max_participants > kMaxParticipants))
-    return {Code::invalid, "max_participants is " + std::to_string(*o.max_participants) + "; it must be from 1 to 4095"};
+    return {Code::invalid, "max_participants is " + std::to_string(*o.max_participants) + "; it must be from 1 to 4094"};
   for (auto& [what, value] : {std::pair{"min_page_bytes", o.min_page_bytes}, {"max_page_bytes", o.max_page_bytes}})
     if (value && (*value < kUnit || *value > 64 * kUnit || !std::has_single_bit(*value)))
       return {Code::invalid, std::string(what) + " is " + std::to_string(*value) + "; it must be a power of two, from 1024 to 65536"};

@@ -49,6 +49,11 @@ class Segment {
   /// Pages are numbered from 1.
   LifeEntry& life(std::uint32_t page) const { return lives_[page - 1]; }
   char* page(std::uint32_t page) const { return pages_ + static_cast<std::uint64_t>(page - 1) * kUnit; }
+  /// Bytes of that page, by the size in its life, but never more than there are: 0 if that is nonsense.
+  std::uint64_t page_bytes(std::uint32_t page) const {
+    std::uint64_t units = lives_[page - 1].units.load(std::memory_order_relaxed);
+    return units <= reserved(Table::pages) - (page - 1) ? units * kUnit : 0;
+  }
   StreamWords& stream(std::uint32_t i) const { return at<StreamWords>(Table::streams, i); }
   SlotWords& slot(std::uint32_t i) const { return at<SlotWords>(Table::slots, i); }
   Word& bucket(std::uint32_t i) const { return at<Word>(Table::buckets, i); }

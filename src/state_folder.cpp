@@ -77,6 +77,11 @@ Result<sys::Fd> StateFolder::exclusive() const {
   }
 }
 
+bool StateFolder::is_same() const {
+  sys::FileInfo now;
+  return sys::describe(path_, now) == 0 && now.device == device_ && now.inode == inode_;
+}
+
 Status StateFolder::discard() const {
   std::string file = path_ + "/lock";
   if (int error = sys::remove_name(file); error && error != ENOENT) return failed(file, "remove", error);

@@ -24,6 +24,8 @@ class StateFolder {
   Result<sys::Fd> announce() const;
   /// The right to create or remove. `timeout` if another keeps it for 2 s.
   Result<sys::Fd> exclusive() const;
+  /// Is the folder of that name still the one that was opened?
+  bool is_same() const;
   /// Removes the lock file and, if it is empty then, the folder. REQUIRES: exclusive() is held.
   Status discard() const;
 

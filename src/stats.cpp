@@ -109,7 +109,7 @@ Result<Stats> pond_stats(Attachment& pond) {
     out.details.push_back(std::move(info));
   }
   std::sort(out.details.begin(), out.details.end(), [](const StreamInfo& a, const StreamInfo& b) { return std::tie(a.scope, a.kind, a.name, a.key) < std::tie(b.scope, b.kind, b.name, b.key); });
-  std::uint64_t slots = std::min<std::uint64_t>(header.participants_used.load(std::memory_order_acquire), segment.max_participants());
+  std::uint64_t slots = std::min<std::uint64_t>(header.participants_used.load(std::memory_order_acquire), segment.max_participants() + 1);
   for (std::uint32_t slot = 1; slot <= slots; slot++) {
     ParticipantWords& words = segment.participant(slot);
     if (words.state.load(std::memory_order_acquire) != static_cast<std::uint32_t>(SlotState::live)) continue;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "claim_access.h"
+#include "retire.h"
 
 namespace headpond::internal {
 
@@ -13,7 +14,7 @@ namespace headpond::internal {
 [[gnu::always_inline]] inline char* pin_straight(ThreadContext& me, StreamWords& stream, Binding binding, Reference r, std::uint64_t& bytes) {
   std::uint32_t unit = r.page() - 1;
   if (unit >= me.backed) [[unlikely]] return nullptr;  // also if there is none
-  me.pins->pin.store(r.page(), std::memory_order_relaxed);
+  me.pins->pin.store(r.page(), std::memory_order_release);
   std::atomic_signal_fence(std::memory_order_seq_cst);  // the recycler's membarrier is the other half
   LifeEntry& entry = me.lives[unit];
   LifeWord linked = LifeWord{r.generation() << 16}.with(LifeState::linked, 0);
@@ -54,6 +55,8 @@ namespace headpond::internal {
   std::memcpy(base + offset + kRecordHeader, item.data(), size);
   record.word.store(RecordWord::make(RecordState::ready, 0, 0, static_cast<std::uint32_t>(size)).raw, std::memory_order_release);
   header.tail.store(Hint::make(static_cast<std::uint32_t>(offset + bytes), tail.count() + 1).raw, std::memory_order_relaxed);
+  std::atomic_signal_fence(std::memory_order_seq_cst);  // the waiter's membarrier, and the clearer's, are the other half
+  if ((stream.state.load(std::memory_order_acquire) & 0xff) != static_cast<std::uint64_t>(StreamState::live)) [[unlikely]] sweep_tombed(*me, binding);
   std::uint32_t bell = stream.bell.load(std::memory_order_acquire);
   if (bell & kAsleep) [[unlikely]] ring_sleepers(stream.bell, bell, wake);
   id = header.first_seq.load(std::memory_order_relaxed) + tail.count();

@@ -28,11 +28,11 @@ Status Stream::bind(ThreadContext& me, bool create, Binding& binding) {
   return {};
 }
 
-/// Its tomb was met, or another life of the descriptor. If the name still means it, whoever began to clear it was killed or is slow: go on with it.
+/// Its tomb was met, or another life of the descriptor. If the name still means it, whoever began to clear it was
+/// killed or is slow: the name gets its successor. The sweep is the clearer's, which counts, or its reaper's.
 void Stream::lost(ThreadContext& me, Binding binding) {
   auto named = Directory(me).find(key_);
-  if (named && *named == binding) (void)retire_stream(me, binding);
-  else sweep_tombed(me, binding);
+  if (named && *named == binding) (void)end_stream(me, binding, true);
   std::uint64_t expected = binding.raw;
   binding_.compare_exchange_strong(expected, 0, std::memory_order_acq_rel);
 }
@@ -40,6 +40,8 @@ void Stream::lost(ThreadContext& me, Binding binding) {
 // ------------------------------------------------------------------------------------------------------------------- limits
 
 namespace {
+
+constexpr Code kLimitReached = Code::exists;  // within this file: `full` by a limit, which making room in memory does not help
 
 struct Load {
   std::uint64_t items = 0, bytes = 0;
@@ -62,9 +64,10 @@ struct Load {
 // Counted from the cells. Until a sixteenth of what is left has been pushed by this handle it need not count again.
 Code Stream::within_limits(ThreadContext& me, Binding binding, std::uint64_t items, std::uint64_t bytes, Status& error) {
   auto weight = static_cast<std::int64_t>(std::max(items, bytes / 64));
-  if (credit_.fetch_sub(weight, std::memory_order_relaxed) >= weight) return Code::ok;
-  credit_.store(0, std::memory_order_relaxed);
   StreamWords& words = pond_->segment().stream(binding.index());
+  std::uint64_t limits = words.max_items.load(std::memory_order_relaxed) * 0x9e3779b97f4a7c15ULL + words.max_bytes.load(std::memory_order_relaxed) + binding.raw;
+  if (credited_.exchange(limits, std::memory_order_relaxed) == limits && credit_.fetch_sub(weight, std::memory_order_relaxed) >= weight) return Code::ok;
+  credit_.store(0, std::memory_order_relaxed);
   std::uint64_t left = UINT64_MAX;
   auto check = [&](const Load& load, std::uint64_t max_items, std::uint64_t max_bytes, const char* whose) {
     if (max_items && load.items + items > max_items) return error = Status(Code::full, "the " + std::string(whose) + " has " + std::to_string(load.items) + " items and its limit is " + std::to_string(max_items)), false;
@@ -77,7 +80,7 @@ Code Stream::within_limits(ThreadContext& me, Binding binding, std::uint64_t ite
   if (max_items || max_bytes) {
     Load load;
     if (Code code = load.add(me, binding); code != Code::ok) return code;
-    if (!check(load, max_items, max_bytes, "queue")) return Code::full;
+    if (!check(load, max_items, max_bytes, "queue")) return kLimitReached;
   }
   Directory directory(me);
   if (auto scope = directory.values(key_.scope_key()); scope && (scope->first || scope->second)) {
@@ -86,9 +89,11 @@ Code Stream::within_limits(ThreadContext& me, Binding binding, std::uint64_t ite
     if (!members) return error = members.status(), error.code();
     for (auto& member : *members)
       if (member.key.kind == Kind::queue) (void)load.add(me, member.stream);
-    if (!check(load, scope->first, scope->second, "scope")) return Code::full;
+    if (!check(load, scope->first, scope->second, "scope")) return kLimitReached;
   }
-  if (left != UINT64_MAX) credit_.store(static_cast<std::int64_t>(left / 16), std::memory_order_relaxed);
+  // Shared out among those who may push at the same time; without limits left, enough not to ask at each push.
+  std::uint64_t others = std::max<std::uint64_t>(pond_->segment().header().participants_used.load(std::memory_order_relaxed), 1);
+  credit_.store(static_cast<std::int64_t>(left == UINT64_MAX ? 256 : left / 16 / others), std::memory_order_relaxed);
   return Code::ok;
 }
 
@@ -96,30 +101,30 @@ Code Stream::within_limits(ThreadContext& me, Binding binding, std::uint64_t ite
 
 Status Stream::with_room(std::optional<milliseconds> full_timeout, const std::function<Code(ThreadContext&, Binding, Status&)>& attempt) {
   const Options& options = pond_->options();
-  Status first = run(true, attempt);
-  if (first.code() != Code::full) return first;
   Deadline deadline(full_timeout ? *full_timeout : options.on_full == OnFull::block ? options.full_timeout : milliseconds(0));
-  Status last = run(true, [&](ThreadContext& me, Binding binding, Status& error) {
-    make_room(me);
-    return attempt(me, binding, error);
-  });
-  while (last.code() == Code::full && !deadline.over()) {
-    // Either bell may be the one: pages come free, or the queue gets below its limit. Bounded sleeps look at both.
-    last = run(true, [&](ThreadContext& me, Binding binding, Status& error) {
+  Code last = Code::full;
+  // Either bell may be the one: pages come free, or the queue gets below its limit. Bounded sleeps look at both.
+  auto try_once = [&](bool sleep) {
+    return run(true, [&](ThreadContext& me, Binding binding, Status& error) {
       Segment& segment = pond_->segment();
-      Bell& bell = segment.stream(binding.index()).policy.load(std::memory_order_relaxed) & kLimited ? segment.stream(binding.index()).space_bell : segment.header().space_bell;
-      std::uint32_t armed = arm(segment, bell);
-      Code code = attempt(me, binding, error);
-      if (code != Code::full) return code;
-      sleep_on(bell, armed, std::min<std::uint64_t>(deadline.left_us(), 20'000));
-      make_room(me);
+      Bell& bell = last == kLimitReached ? segment.stream(binding.index()).space_bell : segment.header().space_bell;
+      std::uint32_t armed = sleep ? arm(segment, bell) : 0;
+      last = attempt(me, binding, error);
+      if (last != Code::full && last != kLimitReached) return last;
+      if (sleep) sleep_on(bell, armed, std::min<std::uint64_t>(deadline.left_us(), 20'000));
+      if (last == kLimitReached) reap_dead(me);
+      else make_room(me);
       error = {};
-      return attempt(me, binding, error);
+      last = attempt(me, binding, error);
+      return last;
     });
-  }
-  if (last.code() == Code::full && last.text() == Status(Code::full).text())
+  };
+  Status done = try_once(false);
+  while ((last == Code::full || last == kLimitReached) && !deadline.over()) done = try_once(true);
+  if (last == kLimitReached) return {Code::full, done.text()};
+  if (done.code() == Code::full && done.text() == Status(Code::full).text())
     return {Code::full, "pond " + pond_->name() + ": its " + std::to_string(pond_->segment().limit_bytes() >> 20) + " MiB are in use; take items out, trim logs, or create it with a larger limit"};
-  return last;
+  return done;
 }
 
 Status Stream::append(std::span<const Parts> records, int number, std::uint64_t due_ms, std::optional<milliseconds> full_timeout, std::uint64_t& first_id) {
@@ -127,6 +132,7 @@ Status Stream::append(std::span<const Parts> records, int number, std::uint64_t 
     Lane lane(me, binding, number);
     std::uint32_t policy = lane.stream.policy.load(std::memory_order_relaxed);
     if (policy & (kDraining | kLimited)) [[unlikely]] {
+      if (!lane.current()) return Code::not_found;  // another stream's policy by now
       if (policy & kDraining) return Code::draining;
       std::uint64_t bytes = 0;
       for (const Parts& r : records) bytes += r.size();
@@ -142,7 +148,7 @@ Status Stream::append(std::span<const Parts> records, int number, std::uint64_t 
     return code;
   };
   Status done = run(true, attempt);
-  if (done.code() != Code::full) [[likely]] return done;
+  if (done.code() != Code::full && done.code() != kLimitReached) [[likely]] return done;
   return with_room(full_timeout, attempt);
 }
 
@@ -150,6 +156,7 @@ Status Stream::reserve(std::uint64_t payload, int number, std::optional<millisec
   return with_room(full_timeout, [&](ThreadContext& me, Binding binding, Status& error) -> Code {
     Lane lane(me, binding, number);
     std::uint32_t policy = lane.stream.policy.load(std::memory_order_relaxed);
+    if (policy && !lane.current()) return Code::not_found;
     if (policy & kDraining) return Code::draining;
     if (policy & kLimited)
       if (Code code = within_limits(me, binding, 1, payload, error); code != Code::ok) return code;

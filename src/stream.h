@@ -35,6 +35,10 @@ class Stream {
   Binding binding() const { return {binding_.load(std::memory_order_acquire)}; }
   Directory directory(ThreadContext& me) const { return Directory(me); }
 
+  /// Where a scan stood at last, for the next one: a Reference, perhaps stale.
+  std::uint64_t remembered() const { return remembered_.load(std::memory_order_relaxed); }
+  void remember(std::uint64_t page) { remembered_.store(page, std::memory_order_relaxed); }
+
   /// Runs work(me, binding, error) -> Code on the stream that the name means; on `not_found` (its tomb was met) helps to end it, looks the
   /// name up again and runs it again. `create`: makes the stream if there is none; else its absence is `not_found`.
   template <class Work>
@@ -57,6 +61,16 @@ class Stream {
     return Status(Code::busy, "pond " + pond_->name() + ": the stream is cleared all the time by others; try again");
   }
 
+  /// Runs work(me, words) on the stream's words, which it makes if there is none, in the directory's section: they are no other stream's.
+  template <class Work>
+  Status govern(Work work) {
+    return run(true, [&](ThreadContext& me, Binding binding, Status& error) {
+      Status done = Directory(me).with_stream(binding, [&](StreamWords& words) { work(me, words); });
+      if (!done && done.code() != Code::not_found) error = done;
+      return done.code();
+    });
+  }
+
   /// Appends records, all or nothing; limits, draining and waiting for room included.
   Status append(std::span<const Parts> records, int lane, std::uint64_t due_ms, std::optional<milliseconds> full_timeout, std::uint64_t& first_id);
   /// Room for one record of that size; the place is pinned, and `fill` is run before the pin is dropped.
@@ -75,8 +89,9 @@ class Stream {
 
   std::shared_ptr<Attachment> pond_;
   Key key_;
-  std::atomic<std::uint64_t> binding_{0};
+  std::atomic<std::uint64_t> binding_{0}, remembered_{0};
   std::atomic<std::int64_t> credit_{0};  // items that may be pushed before the next count against the limits
+  std::atomic<std::uint64_t> credited_{0};  // the limits that it was counted against
 };
 
 }  // namespace headpond::internal

@@ -14,7 +14,7 @@ PageView in_section(const Lane& lane, Reference r) {
   LifeWord life{entry.life.load(std::memory_order_acquire)};
   if (life.generation() != r.generation() || !life.reachable()) return {};
   char* base = lane.segment.page(r.page());
-  return {r, reinterpret_cast<PageHeader*>(base), base, entry.units.load(std::memory_order_relaxed) * kUnit};
+  return {r, reinterpret_cast<PageHeader*>(base), base, lane.segment.page_bytes(r.page())};
 }
 
 /// All ids of the page are below the log's `trimmed`, and the page is sealed.
@@ -25,8 +25,8 @@ bool trimmed_away(const Lane& lane, const PageView& page) {
   return next && next.header->first_seq.load(std::memory_order_relaxed) <= below;
 }
 
-bool may_go(const Lane& lane, const PageView& page) {
-  Reference next{page.header->next.load(std::memory_order_acquire)};
+/// `next` is what was read before: what is not 0 stands still in this section, while a builder may end a 0 at any time.
+bool may_go(const Lane& lane, const PageView& page, Reference next) {
   if (next.raw == 0) return false;  // a builder may be on its way: the last page stays
   if (next.is_tomb() && static_cast<StreamState>(lane.stream.state.load(std::memory_order_acquire) & 0xff) != StreamState::tombed) return false;
   LifeWord life{lane.segment.life(page.reference.page()).life.load(std::memory_order_acquire)};
@@ -53,11 +53,15 @@ bool advance_done(const PageView& page, std::uint64_t end) {
 void unlink_done(Lane& lane, Reference target) {
   std::vector<Reference> limbo;
   {
-    bool target_met = !target;
+    auto gone = [&] {
+      LifeWord life{target ? lane.segment.life(target.page()).life.load(std::memory_order_acquire) : 0};
+      return life.generation() != target.generation() || !life.reachable();  // another was faster
+    };
+    bool target_met = gone();
     // One section a page: the commit of its unlinking is what lets it be recycled.
     for (bool more = true; more;) {
       more = false;
-      auto section = Section::enter(lane.me, stream_section(lane.binding.index()));
+      auto section = Section::try_enter(lane.me, stream_section(lane.binding.index()));
       if (!section) break;
       if (!lane.current()) break;
       PageView before;
@@ -65,7 +69,7 @@ void unlink_done(Lane& lane, Reference target) {
         Reference next{page.header->next.load(std::memory_order_acquire)};
         bool is_target = page.reference == target;
         if (is_target) target_met = true;
-        if ((before ? is_target : true) && may_go(lane, page)) {
+        if ((before ? is_target : true) && may_go(lane, page, next)) {
           // The chain first, then the life: whoever finds LIMBO knows that the chain change is committed or in the journal.
           section->set(before ? before.header->next : lane.words.first, next.raw);
           LifeWord life{lane.segment.life(page.reference.page()).life.load(std::memory_order_acquire)};

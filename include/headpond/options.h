@@ -30,7 +30,7 @@ struct QueueOptions {
   /// How long a claim is its claimer's. After that others may have the item and an ack is `fenced`. 1 ms to 30 days; 0: for ever, which is
   /// safe, since the claims of a dead process come back without a lease. Steps of 4 ms.
   milliseconds lease{0};
-  /// After this many claims that ended without an ack the item goes to the dead letters. 1 to 65,535; 0: never.
+  /// After this many claims that ended without an ack the item goes to the dead letters. 1 to 65,534; 0: never.
   std::uint32_t max_attempts = 0;
   /// Items that may wait or be claimed at once, and bytes of their payloads. 0: no limit. With several producers at once the limit may be
   /// passed by a sixteenth.
@@ -50,7 +50,7 @@ struct Options {
   /// (fixed) Bytes of pages that the segment may use; the file is sparse and takes what is used. 1 MiB to 64 GiB, a multiple of 1 MiB.
   /// Default 256 MiB.
   std::optional<std::uint64_t> limit_bytes = std::nullopt;
-  /// (fixed) Processes that may be attached at once. 1 to 4,095. Default 4,095.
+  /// (fixed) Processes that may be attached at once. 1 to 4,094. Default 4,094.
   std::optional<std::uint32_t> max_participants = std::nullopt;
   /// (fixed) Streams get pages of at least min_page_bytes when they are small, growing to max_page_bytes: powers of two, 1 KiB to 64 KiB.
   /// Defaults 1 KiB and 64 KiB.

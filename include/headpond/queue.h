@@ -152,7 +152,7 @@ struct QueueStats {
   std::uint64_t dead = 0;       // items
   std::uint64_t payload_bytes = 0;  // of all of these
   std::uint64_t page_bytes = 0;     // segment memory of its pages
-  std::uint64_t pushed = 0;         // ids given so far, all lanes of birth
+  std::uint64_t pushed = 0;         // ids given so far in its present stream; an item that comes back after a delay or by redrive takes another
   milliseconds oldest_age{0};       // of the oldest ready item, 0 if none
   bool paused = false;
   bool draining = false;
@@ -170,7 +170,7 @@ class HEADPOND_API Queue {
   Result<Reservation> reserve(std::size_t size, int priority = 0);
 
   /// The next ready item. Waits for one up to `timeout` (0: not at all, and then `empty`). `timeout`: none came, or a stopped process holds
-  /// one up. `paused`: as it says.
+  /// one up, or the queue was paused all the time. `paused`: it is, and the time-out is 0. A waiting claim makes the queue if there is none.
   Result<Claim> claim(milliseconds timeout = milliseconds(0));
   /// Up to `most` items that are ready now, after waiting for the first. At least one, or the status.
   Result<std::vector<Claim>> claim_many(std::size_t most, milliseconds timeout = milliseconds(0));
