@@ -19,7 +19,10 @@ struct Scenario {
   bool cursors = false;  // claimers keep a private cursor in stream A
   int lanes = 0;         // 0: streams A and B are just there; else names lead through the directory to descriptors with so many lanes
   int descriptors = 2;
-  bool allocator = false;  // pages are allocated and freed in the allocator's section, not in one step
+  bool allocator = false;     // pages are allocated and freed in the allocator's section, not in one step
+  const char* due = nullptr;  // the due time of each item: stream B is a lane of delayed items, both lanes share A's bell
+  bool touch = false;         // sets of streams and owners
+  int limit = 0;              // a record with so many claims is buried in stream B, with its cause of death
 };
 
 enum { OFF, RAN };  // a step that cannot run now leaves the state alone
@@ -46,7 +49,11 @@ class Model {
   void solo_stop(State s);
   void solo_named(State s);
   void solo_cursor(State s, int who);
-  bool ready_left(State& s, u16 items = 0xffff);
+  bool ready_left(State& s, u16 items = 0xffff, int streams = kStreams, int due_at = kForever);
+  bool sleeps_past(const State& s) const;
+  u16 readable(State s);
+  const char* sleeps_beside(State& s, int who);
+  void scan_alone(State& s);
   bool ready_spilled(State& s);
   bool all_reaped(const State& s) const {
     for (int d = 1; d < kMaxOwners; d++)
@@ -149,8 +156,8 @@ class Model {
     w = state_of(expected) == FREE ? value : (value & ~kItemBits) | (w & kItemBits);
     return true;
   }
-  static bool cas_lease(State& s, u16 r, int off, u8 expected, u8 value) {
-    u8& l = s.page[page_of(r)].lease[off];
+  static bool cas_lease(State& s, u16 r, int off, u16 expected, u16 value) {
+    u16& l = s.page[page_of(r)].lease[off];
     if (l != expected) return false;
     l = value;
     return true;
@@ -233,6 +240,23 @@ class Model {
   u16 predecessor(const State& s, int k, u16 r, bool& found) const;
 
   // ---- operations (operations.h)
+  int due_of(u32 item) const { return sc.due && item < strlen(sc.due) ? sc.due[item] - '0' : 0; }
+  bool delayed(int k) const { return sc.due && k; }
+  Stream& bell_of(State& s, int k) const { return s.stream[sc.due ? 0 : k]; }
+  int lower_due(State&, Proc&, int k, u32 item);
+  int scan(State&, Proc&, int me, int k);
+  void scan_on(Proc&);
+  int scan_op(State&, Proc&, int me, int k);
+  int wait_delayed(State&, Proc&, int me, bool quits);
+  int follow(State&, Proc&, int me, int k);
+  int read_on(State&, Proc&, int k);
+  int trim(State&, Proc&, int me, int k);
+  bool trimmed_away(const State&, const Proc&, int page) const;
+  int reserve_op(State&, Proc&, int me, int k, bool commits);
+  bool touch(State&, Proc&, int k, char o, int& result);
+  int birth(State&, Proc&);
+  int stamp_death(State&, Proc&);
+  void check_cause(const State&, const Proc&);
   int push(State&, Proc&, int me, int k, int n);
   int own_page(State&, Proc&, int me, int k);
   int wake(State&, Proc&, int k);
@@ -291,6 +315,7 @@ inline void Model::reset(Proc& p, int pc) {
   memset(&p, 0, sizeof p);
   p.alive = o.alive, p.owner = o.owner, p.pinslot = o.pinslot, p.op = o.op, p.pc = pc;
   p.held = o.held, p.expired = o.expired, p.toff = o.toff, p.tr = o.tr, p.tw = o.tw;
+  p.after = o.after, p.place = o.place;
   p.begun = o.begun, p.before = o.before;
   memcpy(p.handle, o.handle, sizeof p.handle);
   p.cursor = o.cursor, p.cursor_epoch = o.cursor_epoch, p.until = o.until, p.seen = o.seen, p.top = o.top, p.buffered = o.buffered;
@@ -382,6 +407,7 @@ inline void Model::kill(State& s, int me) {
   Proc& p = s.p[me];
   drain(s, p);  // the kernel is entered before a death shows
   if (p.held && !p.expired) s.deaths[rec(p.tw).item]++;
+  if (p.held && sc.limit) s.died[rec(p.tw).item] |= 1 << rec(p.tw).claims;
   for (u8& lock : s.reaplock)
     if (lock == me + 1) lock = 0;
   if (sc.lanes && p.begun && sc.script[me][p.op] == '!') s.open[0]--;  // pushes that begin from now on must not be lost

@@ -3,6 +3,8 @@
 //   record word   state 3 | owner 4 | claims 3 | size 2 (slots) | crashes 3 | item 4 (stands for the payload; in SEAL: the page's id count) |
 //                 intent 1 (only with WRITING: a move; the record's own space names the source)
 //   lease         deadline 4 | EXPIRED 1 | claims 3         beside each record; good only for the claim with the same claims
+//     or a stamp  pid 4 | 0 | claims 0 | cited 3 | kind 2   no lease has claims 0. BIRTH: since then; DEATH: `pid` died holding the claim `cited`
+//   due           earliest 4 (0: none) | version 8          of a page and of a stream of delayed items
 //   source        page reference 16 | offset 3 | claims 3     in the space of a record that is being moved here
 //   life          generation 8 | state 4 | owner 4         type-stable table, one word per page
 //   reference     generation 8 | gap 1 | page + 1          names a page in ONE life; 0 is null; in `next`, gap says that the ids between
@@ -34,11 +36,21 @@ inline u32 state_of(u32 w) { return w & 7; }
 inline u32 size_of(u32 w) { return w >> 10 & 3; }
 inline u32 source(u16 page, int off, u32 w) { return page | off << 16 | rec(w).claims << 19; }
 
-inline u8 lease(int deadline, int expired, int claims) { return deadline | expired << 4 | claims << 5; }
-inline int lease_deadline(u8 l) { return l & 15; }
-inline int lease_expired(u8 l) { return l >> 4 & 1; }
-inline int lease_claims(u8 l) { return l >> 5; }
-constexpr int kForever = 15;  // the end of time
+inline u16 lease(int deadline, int expired, int claims) { return deadline | expired << 4 | claims << 5; }
+inline int lease_deadline(u16 l) { return l & 15; }
+inline int lease_expired(u16 l) { return l >> 4 & 1; }
+inline int lease_claims(u16 l) { return l >> 5 & 7; }
+enum StampKind { NO_STAMP, BIRTH, DEATH };
+inline u16 stamp(int kind, int pid, int cited) { return pid | cited << 8 | kind << 11; }
+inline int stamp_kind(u16 l) { return l >> 11 & 3; }
+inline int stamp_pid(u16 l) { return l & 15; }
+inline int stamp_cited(u16 l) { return l >> 8 & 7; }
+
+inline u16 due(int earliest, int version) { return earliest | (version & 255) << 4; }
+inline int due_earliest(u16 d) { return d & 15; }
+inline int due_version(u16 d) { return d >> 4; }
+inline int sooner(int a, int b) { return !a ? b : !b || a < b ? a : b; }  // 0: never
+constexpr int kForever = 15;                                              // the end of time
 
 // --------------------------------------------------------------------------------------------------------------- page
 // LIMBO: off the chain, perhaps uncommitted. RETIRED: off the chain for good, may be recycled.
@@ -63,10 +75,11 @@ constexpr u16 kHeadOf = 0x00F0;  // `prev` of the page that begins stream k: kHe
 
 struct Page {
   u16 life, next, prev, tail, head;
-  u8 first_seq, stream, epoch, pad[3];
+  u8 first_seq, stream, epoch, pad;
+  u16 due, owners;  // owners: a bit for each that has named itself here
   u32 word[kMaxSlots];
   u32 source[kMaxSlots];  // of a move
-  u8 lease[kMaxSlots];
+  u16 lease[kMaxSlots];
   u8 crash_beside[kMaxSlots];  // only with the bug that counts crashes beside the word
 };
 struct Row {
@@ -80,6 +93,8 @@ struct Undo {
 struct Section {  // a robust mutex with its undo journal
   u8 mutex, entries;
   Undo journal[4];
+  u16 due;     // of a stream of delayed items
+  u8 trimmed;  // of a log: ids below it are gone; only rises
 };
 struct Stream : Section {
   u16 first, tailp, headp;
@@ -103,6 +118,10 @@ struct Proc {
   u8 until;                // what a claim or an extension promised
   u8 top;                  // a reader: highest id seen
   u8 buffered;
+  u8 now, least, least_here, unclean, unclean_here, scan_off, scanning;  // a scan of delayed items, with its clock and what it has met
+  u8 alarm, waits, lowered, looked;                                      // when a waiter's wait ends; a pusher's due was the earliest
+  u8 after, below;                                                       // a log's reader: the next id wanted; a trimmer: where it ends
+  u16 due, due_here, scan_page, place, had, must;                        // place: a log's reader begins there; had, must: items seen, items there
   u8 clean, start;       // a claim: its walk met nothing that may become READY; the stream epoch at its start
   u8 cursor_epoch;       // a claimer's private cursor is good while this is the epoch of stream A
   u8 fresh;              // the page comes from `first` or a hint, not from a page that was checked
@@ -110,6 +129,8 @@ struct Proc {
   u16 handle[kNames];    // what this process keeps of the directory
   u16 before;            // ghost: the items whose push had returned when this clear began
   u16 cursor;
+  u16 lease;            // as it was read
+  u16 stamp;            // of a record at its limit
   u16 r, q, tr;         // page worked on, second page, page of the claim
   u16 scan, seen;       // a reader: items of this scan, of all scans
   u32 w, tw;            // expected word, word of the claim
@@ -122,6 +143,7 @@ struct State {
   Row row[kMaxRows];
   u8 pin[kMaxOwners], hold[kMaxOwners];  // page + 1
   u8 part[kMaxOwners], reaplock[kMaxOwners];
+  u8 touched[kMaxOwners];  // by a participant: a set of streams
   Section directory, allocator;
   u16 entry[kNames], desc[kStreams];  // directory: name -> handle; descriptors: generation and state
   u16 floor[kNames];
@@ -131,8 +153,8 @@ struct State {
   u8 open[kNames];             // ghost: clears that have begun and not returned
   u16 swept, safe, cleared;    // ghosts: items that a clear ended, that none may end, that none may deliver
   u16 returned, acked, moved;  // ghosts: sets of items
-  u8 seq_of[kMaxItems], deaths[kMaxItems];
-  Proc p[kMaxProcs + 1];  // the last one in use is the lone survivor of the solo checks
+  u8 seq_of[kMaxItems], deaths[kMaxItems], cause[kMaxItems], died[kMaxItems];  // cause: who died with the last claim; died: a set of claims
+  Proc p[kMaxProcs + 1];                                                       // the last one in use is the lone survivor of the solo checks
 };
 
 // Addresses of words that buffered stores or the undo journal name.

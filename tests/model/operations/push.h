@@ -53,7 +53,7 @@ inline int Model::push(State& s, Proc& p, int me, int k, int n) {
       }
       u32 w = load(s, p, word_at(p.r, p.off));
       say("push: page %d[%d] is %s", page_of(p.r), p.off, kStateName[state_of(w)]);
-      if (state_of(w) == FREE) p.pc = p.off + p.n <= capacity() ? PU_RESERVE : PU_SEAL;
+      if (state_of(w) == FREE) p.pc = p.off + p.n > capacity() ? PU_SEAL : delayed(k) && has(kDueBeforeWriting) ? DU_PAGE : PU_RESERVE;
       else if (state_of(w) == SEAL) p.pc = PU_NEXT, p.cnt = rec(w).item;
       else p.off += size_of(w), p.cnt += ids_of(w);
       return RAN;
@@ -64,6 +64,10 @@ inline int Model::push(State& s, Proc& p, int me, int k, int n) {
       if (p.to) mine.claims = moved.claims, mine.crashes = moved.crashes, mine.item = kNoPayload, mine.intent = has(kMoveIntentReserved);
       if (!cas_word(s, p.r, p.off, 0, pack(mine))) return go(p, PU_WORD, "push: lost the word");
       p.seq += p.cnt;
+      if (sc.log && p.seq < t.trimmed) fail("an append has an id that is trimmed already");
+      if (delayed(k) && !has(kDueAfterReady) && !has(kDueBeforeWriting))
+        return go(p, has(kDueStreamFirst) ? DU_STREAM : DU_PAGE, "push: page %d[%d] FREE -> WRITING item %d", page_of(p.r), p.off, item);
+      if (sc.limit && !has(kBirthLate)) return go(p, BI_BIRTH, "push: page %d[%d] FREE -> WRITING item %d", page_of(p.r), p.off, item);
       if (p.to)
         return go(p,
                   has(kMovePublishFirst)  ? PU_PUBLISH
@@ -105,11 +109,18 @@ inline int Model::push(State& s, Proc& p, int me, int k, int n) {
       NEEDS_ROOM;
       store(p, word_at(p.r, p.off), pack({READY, 0, p.to ? moved.claims : 0, 1, p.to ? moved.crashes : 0, item}), p.r);
       if (p.to && has(kMovePublishFirst)) return go(p, MV_COMMIT, "move: store READY item %d", item);
-      return go(p, n > 1 && has(kFirstHeaderFirst) ? PU_INNER : PU_STORE_HINT, "push: store READY item %d", item);
+      return go(p,
+                n > 1 && has(kFirstHeaderFirst)     ? PU_INNER
+                : delayed(k) && has(kDueAfterReady) ? DU_PAGE
+                : sc.limit && has(kBirthLate)       ? BI_BIRTH
+                                                    : PU_STORE_HINT,
+                "push: store READY item %d", item);
     case PU_STORE_HINT:
       NEEDS_ROOM;
       store(p, A_TAIL + page_of(p.r), (p.cnt + n) << 4 | (p.off + n), p.r);
       p.ret = PU_UNPIN;
+      if (delayed(k) && ((!p.lowered && !has(kDueWakeAlways)) || has(kDueNoWake)))
+        return p.ret = 0, go(p, PU_UNPIN, "push: store tail hint %d", p.off + n);
       return go(p, WK_LOAD, "push: store tail hint %d", p.off + n);
     case PU_UNPIN:
       NEEDS_ROOM;
@@ -129,6 +140,12 @@ inline int Model::push(State& s, Proc& p, int me, int k, int n) {
       else finish(p);
       say("push: full");
       return RAN;
+
+    case DU_PAGE:
+    case DU_PAGE_CAS:
+    case DU_STREAM:
+    case DU_STREAM_CAS: return lower_due(s, p, k, item);
+    case BI_BIRTH: return birth(s, p);
 
     // Link: one compare-exchange on next publishes the page. BUILDING names the builder, prev says where the page is meant to go.
     case LK_ALLOC:
@@ -230,10 +247,11 @@ inline int Model::push(State& s, Proc& p, int me, int k, int n) {
 // Every operation that made something READY comes here. One record wakes one waiter, several wake everybody. A ring keeps the flag; who
 // woke fewer than he asked for clears it, from exactly the value that he stored: then no waiter has raised it since.
 inline int Model::wake(State& s, Proc& p, int k) {
-  Stream& t = s.stream[k];
+  Stream& t = bell_of(s, k);
   bool old = has(kWakeAll) || has(kWakeOneClears);
   bool one =
       (p.ret == PU_UNPIN && p.n == 1) || p.ret == NK_UNPIN || p.ret == EX_UNPIN || has(kWakeOneClears) || (p.ret == OW_UNPIN && has(kOwnWakeOne));
+  if ((sc.log && !has(kLogWakeOne)) || (p.lowered && !has(kDueWakeOne)) || (has(kDueWakeAlways) && p.ret == PU_UNPIN && !p.to)) one = false;
   bool all = !one || has(kWakeAll) || has(kWakeAllSticky);
   switch (p.pc) {
     case WK_LOAD: p.armed = t.bell; return go(p, t.bell & kAsleep ? (u16)WK_RING : p.ret, "wake: waiters flag is %d", t.bell & kAsleep);
