@@ -465,6 +465,9 @@ Result<QueueStats> Queue::stats() const {
 Result<std::uint64_t> Queue::clear() {
   std::uint64_t taken = 0;
   Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
+    // Cleared before, and this handle has not looked since: the name means another stream by now.
+    std::uint64_t state = me.pond->segment().stream(binding.index()).state.load(std::memory_order_acquire);
+    if (state >> 28 != binding.generation() || static_cast<StreamState>(state & 0xff) != StreamState::live) return Code::not_found;
     auto retired = retire_stream(me, binding, true);
     if (!retired) return error = retired.status(), retired.code();
     taken += *retired;
