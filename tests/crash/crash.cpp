@@ -546,8 +546,9 @@ int usage() {
   std::fprintf(stderr,
                "headpond_crash list                 operations and start states\n"
                "headpond_crash quick                some points of each: the gate\n"
-               "headpond_crash all [--every]        every distinct state, single and double kills; --every: every instruction\n"
-               "headpond_crash run NAME[/STATE] [--double] [--every] [--at K[.J]] [--verbose]\n");
+               "headpond_crash all                  every distinct state, single and double kills; takes the options below\n"
+               "headpond_crash run NAME[/STATE] [--double] [--at K[.J]] [--verbose]\n"
+               "  --single, --double  only these kills    --most N  at most N points of an operation    --every  every instruction\n");
   return 2;
 }
 
@@ -565,6 +566,7 @@ int main(int argc, char** argv) {
     else if (words[i] == "--single") settings.only_single = true;
     else if (words[i] == "--every") settings.every = true;
     else if (words[i] == "--verbose") settings.verbose = true;
+    else if (words[i] == "--most" && i + 1 < words.size()) settings.most = settings.most_twice = std::max<std::size_t>(2, std::strtoull(words[++i].c_str(), nullptr, 10));
     else if (words[i] == "--at" && i + 1 < words.size()) {
       const std::string& at = words[++i];
       settings.at = std::atoll(at.c_str());
@@ -595,7 +597,7 @@ int main(int argc, char** argv) {
   for (auto& op : catalogue()) {
     if (words[0] == "run" && which != op.name && which != op.full_name()) continue;
     for (bool twice : {false, true}) {
-      if (words[0] == "run" ? twice != asked : twice && (!op.twice || settings.only_single)) continue;
+      if (words[0] == "run" ? twice != asked : (twice ? !op.twice || settings.only_single : asked)) continue;
       settings.twice = twice;
       if (quick) settings.most = 40, settings.most_twice = 5;
       drive(op, settings, totals);
