@@ -14,7 +14,7 @@ Tail::At Tail::restart() {
   for (; restarts_ < kRestarts; restarts_++) {
     Reference first{lane_.words.first.load(std::memory_order_acquire)};
     if (first.is_tomb()) return At::gone;
-    if (!first) return first.generation() == (lane_.binding.generation()) ? At::none : At::gone;
+    if (!first) return first.generation() == lane_.binding.generation() && lane_.current() ? At::none : At::gone;  // who links the first page has no page to check
     if (lane_.pin(first, page)) break;
     if (!lane_.current()) return At::gone;
   }

@@ -125,11 +125,12 @@ Result<std::shared_ptr<Attachment>> Attachment::open(const std::string& pond, co
   Registry& r = registry();
   std::vector<std::shared_ptr<Attachment>> dropped;  // if we turn out to hold the last reference, it goes after the registry's lock
   std::lock_guard lock(r.mutex);
-  for (int tries = 0; tries < 10; tries++) {
+  for (int tries = 0; tries < 100; tries++) {
     auto file = Segment::open_file(pond);
     if (!file && (file.code() != Code::not_found || !create)) return file.status();
     std::shared_ptr<Segment> segment;
     auto state = StateFolder::open(pond, options.state_home, create);
+    if (!state && create && state.code() == Code::not_found) continue;  // removed between two steps of ours
     if (!state) return state.status();
     if (file) {
       sys::FileInfo info;
@@ -143,6 +144,7 @@ Result<std::shared_ptr<Attachment>> Attachment::open(const std::string& pond, co
         return known;
       }
       auto mapped = Segment::map(pond, std::move(*file), options, *state);
+      if (!mapped && !state->is_same()) continue;
       if (!mapped) return mapped.status();
       segment = *mapped;
     } else {
@@ -260,12 +262,14 @@ std::vector<std::uint32_t> Attachment::dead() const {
   return out;
 }
 
-void Attachment::remember_retired(Reference page) {
+std::uint64_t Attachment::remember_retired(Reference page, std::uint64_t units) {
   std::lock_guard lock(retired_mutex_);
   retired_.push_back(page);
+  return retired_units_.fetch_add(units, std::memory_order_relaxed) + units;
 }
 std::vector<Reference> Attachment::take_retired() {
   std::lock_guard lock(retired_mutex_);
+  retired_units_.store(0, std::memory_order_relaxed);
   return std::exchange(retired_, {});
 }
 

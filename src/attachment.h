@@ -37,6 +37,7 @@ struct ThreadContext {
   std::uint64_t owner_bit = 0;   // in a page's `owners`
   std::int64_t open_claims = 0;  // claims taken by this thread minus those settled by it
   std::uint32_t claims_made = 0, empty_looks = 0;
+  std::uint64_t next_lease_us = UINT64_MAX;  // the earliest deadline that the last look met
   std::uint64_t leases_looked_us = 0, leases_of = 0;  // when and of which lane
   // Hold pins kept for the next claim: 4 for each of a process's first threads, then 1, then none, so that some are always left to share.
   int hold_quota = 0, holds_cached = 0;
@@ -134,8 +135,9 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   bool begin_recovery(std::uint32_t slot) { return sys::try_lock(alive_, kRecoveryByte + slot, true) == 0; }
   void end_recovery(std::uint32_t slot) { sys::unlock(alive_, kRecoveryByte + slot); }
 
-  /// Pages that were unlinked here while somebody had them pinned: tried again at the next occasion.
-  void remember_retired(Reference page);
+  /// RETIRED pages that wait for the next recycling; returns how many units of them wait.
+  std::uint64_t remember_retired(Reference page, std::uint64_t units = 0);
+  bool has_retired() const { return retired_units_.load(std::memory_order_relaxed) != 0; }
   std::vector<Reference> take_retired();
 
   void say(Severity severity, const std::string& text) const {
@@ -178,6 +180,7 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   std::vector<std::unique_ptr<ThreadContext>> threads_;
   std::mutex retired_mutex_;
   std::vector<Reference> retired_;
+  std::atomic<std::uint64_t> retired_units_{0};
   std::mutex reap_mutex_;
   std::atomic<std::uint64_t> tick_{0};
   std::unique_ptr<sys::DeathWatch> watch_;

@@ -68,6 +68,10 @@ class ClaimWalk {
       switch (word.state()) {
         case RecordState::ready:
           if (!claim_at(lane_, page_, offset, word, out)) continue;
+          if (!lane_.current()) {  // cleared meanwhile, and the sweep may have been here before us
+            ack(lane_, out);
+            return Code::not_found;
+          }
           if (advance) store_hint(offset + extent);
           return Code::ok;
         case RecordState::writing:
@@ -121,9 +125,10 @@ bool claim_at(Lane& lane, const PageView& page, std::uint64_t offset, RecordWord
   lane.mark(page);
   Lane::disturb(page);
   RecordWord mine = ready.claimed_by(lane.me.owner);
+  LeaseWord before{page.lease(offset).load(std::memory_order_acquire)};
   std::uint64_t expected = ready.raw;
   if (!page.word(offset).compare_exchange_strong(expected, mine.raw, std::memory_order_acq_rel)) return false;
-  out = {page, offset, mine};
+  out = {page, offset, mine, false, before};
   return true;
 }
 
@@ -136,12 +141,13 @@ bool ack(Lane& lane, const Claimed& claimed) {
 bool give_back(Lane& lane, const Claimed& claimed) {
   lane.mark(claimed.page);
   RecordWord returning = claimed.word.returning_by(lane.me.owner);
+  if (claimed.crashed) returning = returning.with_crashes(returning.crashes() + 1);
   std::uint64_t expected = claimed.word.raw;
   Word& word = claimed.page.word(claimed.offset);
   if (!word.compare_exchange_strong(expected, returning.raw, std::memory_order_acq_rel)) return false;
   raise_epochs(lane, claimed.page);
   word.store(returning.ready().raw, std::memory_order_release);  // only we, or who reaps us, may
-  ring(lane.segment, lane.stream.bell, Wake::one);
+  ring(lane.segment, lane.stream.bell, lane.wake_one());
   return true;
 }
 

@@ -10,12 +10,14 @@ struct Claimed {
   PageView page;
   std::uint64_t offset = 0;
   RecordWord word;  // the exact CLAIMED word: the fence
+  bool crashed = false;  // give_back() counts a crash
+  LeaseWord before;  // the lease word before the claim: perhaps who died with the item
 };
 
 /// The lane's next READY record -> CLAIMED(me), its page left pinned. Codes: ok; empty; timeout (something is on its way out or held up);
 /// not_found (the stream is gone); corruption. Uses and moves this thread's private cursor.
 Code claim(Lane& lane, Claimed& out);
-/// The same for the record at that place, which was READY a moment ago. False: lost.
+/// The same for the record at that place, which was READY a moment ago. False: lost. Does not look whether the stream was cleared.
 bool claim_at(Lane& lane, const PageView& page, std::uint64_t offset, RecordWord ready, Claimed& out);
 
 /// CLAIMED -> DONE by compare-exchange of the exact word. False: fenced. REQUIRES: the page is pinned and validated, or held: then it is in

@@ -75,8 +75,10 @@ void ClaimAccess::release(Claim& claim, ThreadContext& me) {
 template <class Work>
 Status ClaimAccess::with_claimed(Claim& claim, Work work) {
   if (!claim.pond_) return Code::fenced;
-  if (Code usable = claim.pond_->usable(); usable != Code::ok) [[unlikely]] return usable;
+  Code usable = claim.pond_->usable();
+  if (usable == Code::forked) [[unlikely]] return usable;
   ThreadContext* me = claim.pond_->thread();
+  if (usable != Code::ok && me) [[unlikely]] return release(claim, *me), usable;
   if (!me) return Code::full;
   Lane lane(*me, Binding{claim.binding_}, claim.lane_);
   Claimed claimed;
@@ -118,6 +120,17 @@ class Over {
 
 }  // namespace
 
+namespace {
+
+/// The queue was cleared under the claim: the item is gone with the rest.
+Code cleared(Lane& lane, const Claimed& claimed) {
+  (void)ack(lane, claimed);
+  lane.error = {};
+  return Code::fenced;
+}
+
+}  // namespace
+
 Status ClaimAccess::ack(Claim& claim) {
   Over over(claim.binding_, claim.lane_);
   Status done = with_claimed(claim, [&](Lane& lane, const Claimed& claimed) {
@@ -151,6 +164,7 @@ Status ClaimAccess::nack(Claim& claim, milliseconds delay) {
     lane.stream.lanes.fetch_or(1u << kDelayedLane, std::memory_order_seq_cst);
     Lane to(lane.me, lane.binding, kDelayedLane);
     Code code = move(to, claimed, item);
+    if (code == Code::not_found) code = cleared(lane, claimed);
     if (code == Code::ok && claim.hold_ >= 0) over.look(lane, claimed);
     if (code == Code::ok || code == Code::fenced) release(claim, lane.me);
     lane.error = std::move(to.error);
@@ -193,6 +207,7 @@ Status ClaimAccess::bury(Claim& claim, Bytes reason) {
   Over over(claim.binding_, claim.lane_);
   Status done = with_claimed(claim, [&](Lane& lane, const Claimed& claimed) {
     Code code = bury_claimed(lane, claimed, Cause::buried, reason, sys::process(), 0);
+    if (code == Code::not_found) code = cleared(lane, claimed);
     if (code == Code::ok && claim.hold_ >= 0) over.look(lane, claimed);
     if (code == Code::ok || code == Code::fenced) release(claim, lane.me);
     if (code == Code::ok) ring(lane.segment, lane.stream.space_bell, Wake::all);

@@ -69,8 +69,11 @@ bool Key::decode(const std::string& bytes, Key& out) {
 
 // ------------------------------------------------------------------------------------------------------------------- lookup
 
+std::uint64_t Directory::buckets() const { return std::min(get(segment_.header().bucket_count), segment_.reserved(Table::buckets)); }
+std::uint64_t Directory::slots() const { return std::min(get(segment_.header().slots_used), segment_.reserved(Table::slots)); }
+
 std::uint32_t Directory::bucket_of(std::uint64_t hash) const {
-  std::uint64_t n = std::max<std::uint64_t>(get(segment_.header().bucket_count), 1), power = std::bit_floor(n);
+  std::uint64_t n = std::max<std::uint64_t>(buckets(), 1), power = std::bit_floor(n);
   std::uint64_t bucket = hash & (power * 2 - 1);
   return static_cast<std::uint32_t>(bucket < n ? bucket : hash & (power - 1));
 }
@@ -78,7 +81,7 @@ std::uint32_t Directory::bucket_of(std::uint64_t hash) const {
 std::string Directory::key_bytes(std::uint32_t slot) const {
   std::size_t size = std::min<std::size_t>(high(get(segment_.slot(slot).kind)), 5 + 4 * (4 + kMaxName));
   std::string out(segment_.slot(slot).bytes, std::min(size, kHeadBytes));
-  std::uint64_t used = get(segment_.header().slots_used);
+  std::uint64_t used = slots();
   for (std::uint32_t next = high(get(segment_.slot(slot).chain)); out.size() < size && next && next <= used; next = high(get(segment_.slot(next - 1).chain)))
     out.append(reinterpret_cast<const char*>(&segment_.slot(next - 1)) + 8, std::min(size - out.size(), kChainBytes));
   return out;
@@ -86,7 +89,7 @@ std::string Directory::key_bytes(std::uint32_t slot) const {
 
 /// The entry's slot + 1, 0 if there is none.
 std::uint32_t Directory::locate(const Key& key, const std::string& bytes, std::uint64_t hash, std::uint32_t* before) const {
-  std::uint64_t used = get(segment_.header().slots_used);
+  std::uint64_t used = slots();
   std::uint32_t last = 0;
   std::uint64_t steps = 0;
   for (std::uint32_t at = low(get(segment_.bucket(bucket_of(hash)))); at && at <= used && steps++ <= used; last = at, at = low(get(segment_.slot(at - 1).chain))) {
@@ -136,7 +139,7 @@ Result<std::uint32_t> Directory::insert(Section& section, const Key& key, const 
   Header& header = segment_.header();
   std::uint32_t need = slots_for(bytes.size());
   std::vector<std::uint32_t> slots;  // numbers + 1
-  for (std::uint32_t at = static_cast<std::uint32_t>(get(header.slot_free)); at && slots.size() < need; at = high(get(segment_.slot(at - 1).chain))) slots.push_back(at);
+  for (std::uint32_t at = static_cast<std::uint32_t>(get(header.slot_free)); at && at <= this->slots() && slots.size() < need; at = high(get(segment_.slot(at - 1).chain))) slots.push_back(at);
   if (slots.size() == need) {
     section.set(header.slot_free, high(get(segment_.slot(slots.back() - 1).chain)));
     section.set(segment_.slot(slots.back() - 1).chain, 0);
@@ -375,10 +378,10 @@ Status Directory::retire(Binding stream, std::uint64_t next_id, bool keep_name) 
     if (!section) return section.status();
     StreamWords& words = segment_.stream(stream.index());
     std::uint64_t state = words.state.load(std::memory_order_acquire);
-    if (state >> 28 != stream.generation() || state_of(words) != StreamState::live) return section->leave(), Status{};  // done by another
+    if (state >> 28 != stream.generation() || state_of(words) != StreamState::clearing) return section->leave(), Status{};  // done by another
     auto kind = static_cast<Kind>(state >> 8 & 0xff);
     std::uint32_t at = static_cast<std::uint32_t>(get(words.entry));
-    if (at && at <= get(segment_.header().slots_used) && get(segment_.slot(at - 1).value) == stream.raw) {
+    if (at && at <= slots() && get(segment_.slot(at - 1).value) == stream.raw) {
       // The floor first, and never undone: it only rises, so that no id comes twice whoever dies here.
       Word& floor = segment_.floor(static_cast<std::uint32_t>(get(segment_.slot(at - 1).hash) % kFloors));
       for (std::uint64_t now = floor.load(); now < next_id && !floor.compare_exchange_weak(now, next_id);) {}
@@ -428,7 +431,9 @@ Result<std::vector<Directory::Listed>> Directory::list(const std::string* scope)
     Listed entry;
     if (!Key::decode(key_bytes(at - 1), entry.key)) return;
     std::uint64_t value = get(segment_.slot(at - 1).value);
-    if (entry.key.kind == Kind::queue || entry.key.kind == Kind::log) entry.stream = Binding{value};
+    bool stream = entry.key.kind == Kind::queue || entry.key.kind == Kind::log;
+    if (stream && Binding{value}.index() >= segment_.reserved(Table::streams)) return;  // damaged: verify() says so
+    if (stream) entry.stream = Binding{value};
     else entry.values = {value, get(segment_.slot(at - 1).value2)};
     out.push_back(std::move(entry));
   };
@@ -436,18 +441,18 @@ Result<std::vector<Directory::Listed>> Directory::list(const std::string* scope)
     Key key{Kind::scope, *scope, {}, {}, {}};
     auto found = with_entry(key, [&](Section& section, std::uint32_t at) -> Result<bool> {
       if (at)
-        for (std::uint32_t i = high(get(segment_.slot(at - 1).family)); i; i = low(get(segment_.slot(i - 1).family))) add(i);
+        for (std::uint32_t i = high(get(segment_.slot(at - 1).family)), steps = 0; i && i <= slots() && steps++ <= slots(); i = low(get(segment_.slot(i - 1).family))) add(i);
       section.leave();
       return true;
     });
     if (!found) return found.status();
     return out;
   }
-  for (std::uint64_t bucket = 0; bucket < get(segment_.header().bucket_count);) {  // some buckets at a time, so that nobody waits for long
+  for (std::uint64_t bucket = 0; bucket < buckets();) {  // some buckets at a time, so that nobody waits for long
     auto section = Section::enter(me_, kDirectorySection);
     if (!section) return section.status();
-    for (int i = 0; i < 256 && bucket < get(segment_.header().bucket_count); i++, bucket++)
-      for (std::uint32_t at = low(get(segment_.bucket(static_cast<std::uint32_t>(bucket)))); at; at = low(get(segment_.slot(at - 1).chain))) add(at);
+    for (int i = 0; i < 256 && bucket < buckets(); i++, bucket++)
+      for (std::uint32_t at = low(get(segment_.bucket(static_cast<std::uint32_t>(bucket)))), steps = 0; at && at <= slots() && steps++ <= slots(); at = low(get(segment_.slot(at - 1).chain))) add(at);
     section->leave();
   }
   return out;
@@ -458,7 +463,7 @@ Result<Key> Directory::key_of(Binding stream) {
   if (!section) return section.status();
   std::uint64_t at = get(segment_.stream(stream.index()).entry);
   Key key;
-  bool good = at && at <= get(segment_.header().slots_used) && get(segment_.slot(static_cast<std::uint32_t>(at - 1)).value) == stream.raw && Key::decode(key_bytes(static_cast<std::uint32_t>(at - 1)), key);
+  bool good = at && at <= slots() && get(segment_.slot(static_cast<std::uint32_t>(at - 1)).value) == stream.raw && Key::decode(key_bytes(static_cast<std::uint32_t>(at - 1)), key);
   section->leave();
   if (!good) return Code::not_found;
   return key;
@@ -477,7 +482,7 @@ Status Directory::verify(std::vector<std::string>& problems) {
     else return true;
     return false;
   };
-  for (std::uint64_t bucket = 0; bucket < get(header.bucket_count); bucket++)
+  for (std::uint64_t bucket = 0; bucket < buckets(); bucket++)
     for (std::uint32_t at = low(get(segment_.bucket(static_cast<std::uint32_t>(bucket)))); at; at = low(get(segment_.slot(at - 1).chain))) {
       if (!once(at, "a bucket")) break;
       entries++;
@@ -491,19 +496,20 @@ Status Directory::verify(std::vector<std::string>& problems) {
       if (bucket_of(hash_of(bytes)) != bucket) problems.push_back("directory: slot " + std::to_string(at) + " is in a bucket that its key does not hash to");
       if (key.kind != Kind::queue && key.kind != Kind::log) continue;
       Binding stream{get(segment_.slot(at - 1).value)};
-      if (stream.index() >= get(header.descriptors_used)) {
+      if (stream.index() >= std::min(get(header.descriptors_used), segment_.reserved(Table::streams))) {
         problems.push_back("I9: slot " + std::to_string(at) + " names a stream beyond the last");
         continue;
       }
       StreamWords& words = segment_.stream(stream.index());
-      if (words.state.load() >> 28 != stream.generation() || state_of(words) != StreamState::live) problems.push_back("I9: slot " + std::to_string(at) + " names stream " + std::to_string(stream.index()) + ", which is not live in that generation");
+      if (words.state.load() >> 28 != stream.generation() || (state_of(words) != StreamState::live && state_of(words) != StreamState::clearing)) problems.push_back("I9: slot " + std::to_string(at) + " names stream " + std::to_string(stream.index()) + ", which is not live in that generation");
       if (!named.insert(stream.raw).second) problems.push_back("I9: stream " + std::to_string(stream.index()) + " has two names");
     }
   if (entries != get(header.entry_count)) problems.push_back("directory: " + std::to_string(entries) + " entries, and its count says " + std::to_string(get(header.entry_count)));
   std::uint64_t free = 0;
   for (std::uint32_t at = static_cast<std::uint32_t>(get(header.slot_free)); at && once(at, "the free list"); at = high(get(segment_.slot(at - 1).chain))) free++;
   if (seen.size() != get(header.slots_used)) problems.push_back("directory: " + std::to_string(get(header.slots_used) - seen.size()) + " slots are neither used nor free");
-  for (std::uint32_t i = 0; i < get(header.descriptors_used); i++) {
+  if (get(header.descriptors_used) > segment_.reserved(Table::streams)) problems.push_back("directory: " + std::to_string(get(header.descriptors_used)) + " streams are more than there can be");
+  for (std::uint32_t i = 0; i < std::min(get(header.descriptors_used), segment_.reserved(Table::streams)); i++) {
     StreamWords& words = segment_.stream(i);
     if (state_of(words) == StreamState::live && !named.count(Binding::make(i, words.state.load() >> 28).raw)) problems.push_back("I9: stream " + std::to_string(i) + " is live and has no name");
   }

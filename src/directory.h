@@ -73,6 +73,8 @@ class Directory {
   Status verify(std::vector<std::string>& problems);
 
  private:
+  std::uint64_t buckets() const;
+  std::uint64_t slots() const;
   std::uint32_t bucket_of(std::uint64_t hash) const;
   std::uint32_t locate(const Key& key, const std::string& bytes, std::uint64_t hash, std::uint32_t* before = nullptr) const;
   std::string key_bytes(std::uint32_t slot) const;

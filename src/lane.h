@@ -61,15 +61,19 @@ struct Lane {
   LaneWords& words;
   Binding binding;
   int number;
+  bool any_state = false;
   Status error;  // detail of the last code that was not ok, if there is any
 
   Lane(ThreadContext& thread, Binding b, int lane)
       : me(thread), segment(thread.pond->segment()), stream(segment.stream(b.index())), words(stream.lane[lane]), binding(b), number(lane) {}
 
   std::uint64_t page_stream() const { return binding.index() | static_cast<std::uint64_t>(number) << 28; }
-  /// Is the descriptor still in the life that the binding names? Read after a pin: then what was read from the descriptor before was
-  /// this stream's, and the pinned page keeps the descriptor from being freed.
-  bool current() const { return stream.state.load(std::memory_order_acquire) >> 28 == binding.generation(); }
+  /// May the operation go on: is the descriptor LIVE in the life that the binding names? Read after a pin: then what was read from the
+  /// descriptor before was this stream's. Who ends, sweeps or reaps a stream works in any state of that life.
+  bool current() const {
+    std::uint64_t state = stream.state.load(std::memory_order_acquire);
+    return state >> 28 == binding.generation() && (any_state || static_cast<StreamState>(state & 0xff) == StreamState::live);
+  }
 
   /// Pins, then validates: true if the page is in the life that the reference names and belongs to this lane. The other side of the fence
   /// is the recycler's membarrier between unlinking and its look at the pins.
@@ -100,7 +104,8 @@ struct Lane {
     if (!page.header->disturbed.load(std::memory_order_relaxed)) [[unlikely]] page.header->disturbed.store(1, std::memory_order_seq_cst);
   }
 
-  Wake wake_one() const { return number == 0 && is_log() ? Wake::all : Wake::one; }
+  /// A log's followers all want the record; in the delayed lane all must look at the clock again.
+  Wake wake_one() const { return number == kDelayedLane || (number == 0 && is_log()) ? Wake::all : Wake::one; }
   bool is_log() const { return (stream.state.load(std::memory_order_relaxed) >> 8 & 0xff) == static_cast<std::uint64_t>(Kind::log); }
   Code damaged(const PageView& page, std::uint64_t offset, const char* what) {
     error = Status(Code::corruption, "pond " + me.pond->name() + ": stream " + std::to_string(binding.index()) + ", lane " + std::to_string(number) + ", page " +
@@ -120,7 +125,7 @@ struct Unpin {
 };
 
 /// For walks that start again when a page has gone under them.
-constexpr int kRestarts = 100'000;
+constexpr int kRestarts = 1'000;
 
 inline std::uint64_t id_of(const PageView& page, std::uint64_t ids_before) { return page.header->first_seq.load(std::memory_order_relaxed) + ids_before; }
 

@@ -198,7 +198,7 @@ struct DeadPrefix {  // before reason and payload in the dead lane
 static_assert(sizeof(DelayedPrefix) == 16 && sizeof(DeadPrefix) == 24);
 
 // ------------------------------------------------------------------------------------------------------------------- streams
-enum class StreamState : std::uint8_t { free, live, tombed };
+enum class StreamState : std::uint8_t { free, live, clearing, tombed };
 enum class Kind : std::uint8_t { none, scope, queue, log, cursor };
 enum PolicyFlag : std::uint32_t { kPaused = 1, kDraining = 2, kLimited = 4, kLeased = 8, kAttemptsLimited = 16 };
 
@@ -211,7 +211,7 @@ struct LaneWords {
 static_assert(sizeof(LaneWords) == 64);
 
 struct alignas(128) StreamWords {
-  Word state;  // generation 36 from bit 28 | kind 8 from bit 8 | StreamState 8: the directory's section
+  Word state;  // generation 36 from bit 28 | kind 8 from bit 8 | StreamState 8: the directory's section; LIVE -> CLEARING by a clearer
   Word first_id;  // of an empty lane: who makes it LIVE
   std::atomic<std::uint32_t> policy;        // PolicyFlag: any participant, atomic or / and
   std::atomic<std::uint32_t> max_attempts;

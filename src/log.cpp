@@ -153,6 +153,7 @@ struct Scan::State {
       std::uint64_t at = offset, id = seq;
       offset += extent, seq += word.ids();
       if (word.state() == RecordState::done || id <= after || id < lane.stream.trimmed.load(std::memory_order_acquire)) continue;
+      if (!lane.current()) return Code::not_found;  // cleared meanwhile
       auto payload = page.payload(at, word);
       out = {id, Bytes(payload.data(), payload.size())};
       if (hold < 0) copy.assign(payload.data(), payload.size()), out.payload = copy;
@@ -239,7 +240,7 @@ Result<std::uint64_t> Log::last_seq() const {
       return Visit::go_on;
     });
     if (code == Code::corruption) error = std::move(lane.error);
-    return code == Code::not_found && lane.current() ? Code::ok : code;
+    return code;
   });
   if (done.ok() || done.code() == Code::not_found) return last;
   return done;
@@ -258,16 +259,18 @@ Result<std::uint64_t> Log::trim(std::uint64_t below) {
   std::uint64_t trimmed = 0;
   Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
     Lane lane(me, binding, 0);
-    std::uint64_t next = 0;
+    // What is not readable yet, or comes later, is not trimmed in advance: it would be written into a page that is gone.
+    std::uint64_t up_to = lane.stream.first_id.load(std::memory_order_relaxed);
     {
       Unpin unpin{lane};
-      Tail tail(lane);
-      Tail::At at = tail.find();
-      if (at == Tail::At::damaged) return error = std::move(lane.error), Code::corruption;
-      if (at == Tail::At::gone) return Code::not_found;
-      next = tail.next_id();
+      Code code = for_each_record(lane, [&](const PageView&, std::uint64_t, RecordWord word, std::uint64_t id) {
+        if (word.state() == RecordState::writing || id >= below) return Visit::stop;
+        up_to = std::min(below, id + word.ids());
+        return Visit::go_on;
+      });
+      if (code == Code::corruption) return error = std::move(lane.error), code;
+      if (code == Code::not_found) return code;
     }
-    std::uint64_t up_to = std::min(below, next);  // what comes later is not trimmed in advance
     // In the directory's section: nobody makes another log of the descriptor meanwhile.
     Status set = Directory(me).with_stream(binding, [&](StreamWords& words) {
       for (trimmed = words.trimmed.load(std::memory_order_acquire); trimmed < up_to && !words.trimmed.compare_exchange_weak(trimmed, up_to, std::memory_order_acq_rel);) {}

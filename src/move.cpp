@@ -43,7 +43,7 @@ Code move(Lane& to, const Claimed& source, const Move& item) {
   word.compare_exchange_strong(expected, intent.ready().raw, std::memory_order_acq_rel);  // a helper may have been first
   if (!(flags & kLarge))
     place.page.header->tail.store(Hint::make(static_cast<std::uint32_t>(place.offset + bytes), static_cast<std::uint32_t>(place.ids_before + 1)).raw, std::memory_order_relaxed);
-  ring(to.segment, to.stream.bell, Wake::one);
+  ring(to.segment, to.stream.bell, to.wake_one());
   return Code::ok;
 }
 

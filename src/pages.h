@@ -45,7 +45,7 @@ class UseReserve {
 /// A page that was never linked goes back. REQUIRES: BUILDING(me), nothing but its header written up to `written` bytes.
 void give_back(ThreadContext& me, const NewPage& page, std::uint64_t written);
 
-/// Frees those of these RETIRED pages that nobody has pinned; the others are remembered and tried again by the next call of anybody in this
+/// Frees those of these RETIRED pages, and of those remembered, that nobody has pinned; the others are remembered and tried again by the next call of anybody in this
 /// process. One membarrier for all.
 void recycle(ThreadContext& me, std::vector<Reference> pages);
 

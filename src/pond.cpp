@@ -1,5 +1,7 @@
 #include "headpond/pond.h"
 
+#include <cerrno>
+
 #include "headpond/headpond.h"
 #include "pond_access.h"
 #include "reap.h"
@@ -60,6 +62,7 @@ Status Pond::remove(const std::string& name, const RemoveOptions& options) {
     return Segment::remove(name);  // its folder is gone: only the name is left
   }
   auto right = state->exclusive();
+  if (!right && right.status().error_number() == ENOENT) return {Code::not_found, "pond " + name + ": another process removed it just now"};
   if (!right) return right.status();
   Status removed = Segment::remove(name);
   if (!removed && removed.code() != Code::not_found) return removed;

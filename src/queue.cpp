@@ -54,14 +54,14 @@ Code by_priority(const StreamWords& stream, Work work) {
 
 /// The item has used up its attempts: to the dead letters instead of to a worker.
 Code bury_spent(Lane& lane, const Claimed& claimed) {
-  LeaseWord last{claimed.page.lease(claimed.offset).load(std::memory_order_acquire)};
-  bool death = last.claims() == 0 && last.mark();
-  return bury_claimed(lane, claimed, Cause::max_attempts, {}, death ? static_cast<std::int32_t>(last.value() & 0xffffffff) : 0, death ? static_cast<int>(last.value() >> 32 & 127) : 0);
+  LeaseWord last = claimed.before;
+  return bury_claimed(lane, claimed, Cause::max_attempts, {}, last.is_death() ? static_cast<std::int32_t>(last.death_pid()) : 0, last.is_death() ? static_cast<int>(last.death_signal()) : 0);
 }
 
 /// What an empty look does before it says so: dead workers' claims, expired leases, and a large empty tail. True: look again.
 bool look_around(ThreadContext& me, Binding binding) {
   bool again = look_for_dead(me) > 0;
+  if (me.pond->has_retired()) recycle(me, {});
   StreamWords& stream = me.pond->segment().stream(binding.index());
   std::uint32_t lanes = stream.lanes.load(std::memory_order_acquire) | 1;
   bool leased = stream.policy.load(std::memory_order_relaxed) & kLeased;
@@ -114,7 +114,7 @@ Code claim_next(ThreadContext& me, Binding binding, bool look, Status& error, Us
               continue;
             }
             PageView page;
-            if (lane.pin(claimed.page.reference, page)) give_back(lane, {page, claimed.offset, claimed.word});
+            if (lane.pin(claimed.page.reference, page)) give_back(lane, {page, claimed.offset, claimed.word, false, {}});
             return buried;
           }
         }
@@ -364,7 +364,7 @@ Result<std::uint64_t> Queue::redrive(std::size_t most) {
           else if (code != Code::fenced) {
             error = std::move(to.error);
             PageView page;
-            if (dead.pin(claimed.page.reference, page)) give_back(dead, {page, claimed.offset, claimed.word});
+            if (dead.pin(claimed.page.reference, page)) give_back(dead, {page, claimed.offset, claimed.word, false, {}});
             unlink_done(dead);
             return code;
           }

@@ -70,6 +70,7 @@ class Reaper {
   bool walk(Binding stream, int number) {
     me_.pond->touch(stream.index());
     Lane lane(me_, stream, number);
+    lane.any_state = true;
     Unpin unpin{lane};
     Code code = for_each_record(
         lane, [&](const PageView& page) { return (page.header->owners.load(std::memory_order_acquire) >> dead_ % 64 & 1) != 0; },
@@ -123,7 +124,7 @@ class Reaper {
   void write_cause(const PageView& page, std::uint64_t offset, RecordWord word) {
     std::uint64_t lease = page.lease(offset).load(std::memory_order_acquire);
     if (page.word(offset).load(std::memory_order_acquire) != word.raw) return;
-    page.lease(offset).compare_exchange_strong(lease, LeaseWord::death(static_cast<std::uint32_t>(pid_), static_cast<std::uint32_t>(signal_)).raw, std::memory_order_acq_rel);
+    page.lease(offset).compare_exchange_strong(lease, LeaseWord::death(static_cast<std::uint32_t>(pid_), static_cast<std::uint32_t>(signal_), word.claims()).raw, std::memory_order_acq_rel);
   }
 
   void settle_pages() {
@@ -246,6 +247,7 @@ void make_room(ThreadContext& me) {
       Reference first{stream.lane[n].first.load(std::memory_order_acquire)};
       if (!first) continue;
       Lane lane(me, Binding::make(i, state >> 28), n);
+      lane.any_state = true;
       unlink_done(lane);
       shrink_tail(lane);
     }

@@ -58,15 +58,22 @@ bool tombed(const Segment& segment, Binding stream) {
 
 Status end_stream(ThreadContext& me, Binding stream, bool keep_name) {
   me.pond->touch(stream.index());
+  StreamWords& words = me.pond->segment().stream(stream.index());
+  // Announced first, and never taken back: from here on nobody begins anything in any lane, and whoever comes by goes on with it.
+  std::uint64_t state = words.state.load(std::memory_order_acquire);
+  auto in_state = [&](StreamState s) { return state >> 28 == stream.generation() && static_cast<StreamState>(state & 0xff) == s; };
+  while (in_state(StreamState::live) && !words.state.compare_exchange_weak(state, (state & ~0xffULL) | static_cast<std::uint64_t>(StreamState::clearing), std::memory_order_acq_rel)) {}
+  if (!in_state(StreamState::live) && !in_state(StreamState::clearing)) return {};
   std::uint64_t next_id = 0;
-  bool current = true;
   for (int n = 0; n < kLanes; n++) {
     Lane lane(me, stream, n);
-    if (n == 0) current = lane.current();
+    lane.any_state = true;
     if (Code code = tomb_lane(lane, next_id); code != Code::ok) return lane.error;
   }
-  if (!current) return {};
-  return Directory(me).retire(stream, next_id, keep_name);
+  if (Status retired = Directory(me).retire(stream, next_id, keep_name); !retired) return retired;
+  ring(me.pond->segment(), words.bell, Wake::all);  // who sleeps here looks the name up again
+  ring(me.pond->segment(), words.space_bell, Wake::all);
+  return {};
 }
 
 Result<std::uint64_t> retire_stream(ThreadContext& me, Binding stream, bool keep_name) {
@@ -82,6 +89,7 @@ std::uint64_t sweep_tombed(ThreadContext& me, Binding stream) {
   std::uint64_t taken = 0;
   for (int n = 0; n < kLanes; n++) {
     Lane lane(me, stream, n);
+    lane.any_state = true;
     taken += sweep(lane);
     unlink_done(lane);
   }
@@ -97,6 +105,8 @@ void sweep_all_tombed(ThreadContext& me) {
   std::uint64_t used = std::min(segment.header().descriptors_used.load(std::memory_order_acquire), segment.capacity(Table::streams));
   for (std::uint32_t i = 0; i < used; i++) {
     std::uint64_t state = segment.stream(i).state.load(std::memory_order_acquire);
+    if (static_cast<StreamState>(state & 0xff) == StreamState::clearing) (void)end_stream(me, Binding::make(i, state >> 28), true);
+    state = segment.stream(i).state.load(std::memory_order_acquire);
     if (static_cast<StreamState>(state & 0xff) == StreamState::tombed) sweep_tombed(me, Binding::make(i, state >> 28));
   }
 }

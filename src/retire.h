@@ -1,5 +1,6 @@
 // Ending a stream: clear, and dropping a scope. The name goes on with a new stream whose ids begin above (protocol 4, drop and clear).
 //
+//   0 the descriptor: LIVE -> CLEARING, never taken back: nobody begins anything new in any lane
 //   1 every lane: seal the tail, then next (or an empty `first`) -> tomb; a pusher's page that was there first: on to it
 //   2 one directory section: the entry goes, the name's floor rises, the descriptor is TOMBED
 //   3 sweep: READY and CLAIMED -> DONE; late acks are fenced; what is WRITING or RETURNING is swept again later
@@ -7,7 +8,7 @@
 //   5 when `first` of every lane is the tomb: the descriptor is FREE in its next generation
 //
 //   killed after    whoever meets the tomb (a pusher or claimer with an old handle, a reaper) goes on with
-//   some of 1       the other lanes, if the directory still names the stream
+//   0, some of 1    the other lanes, 2
 //   1, before 2     2
 //   2 to 4          3 to 5; nobody finds the stream by its name any more
 #pragma once

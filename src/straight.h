@@ -91,6 +91,11 @@ namespace headpond::internal {
   RecordWord mine = ready.claimed_by(me->owner);
   std::uint64_t expected = ready.raw;
   if (!word.compare_exchange_strong(expected, mine.raw, std::memory_order_acq_rel)) [[unlikely]] return false;
+  if ((stream.state.load(std::memory_order_acquire) & 0xff) != static_cast<std::uint64_t>(StreamState::live)) [[unlikely]] {  // cleared meanwhile
+    expected = mine.raw;
+    word.compare_exchange_strong(expected, mine.acked().raw, std::memory_order_acq_rel);
+    return false;
+  }
   header.head.store(Hint::make(static_cast<std::uint32_t>(end), epoch).raw, std::memory_order_relaxed);
   ClaimAccess::fill_straight(out, *me, binding, cursor.page, offset, mine, Bytes(base + offset + kRecordHeader, ready.size()));
   if (!stream.used.load(std::memory_order_relaxed)) [[unlikely]] stream.used.store(1, std::memory_order_relaxed);

@@ -32,7 +32,9 @@ Status Stream::bind(ThreadContext& me, bool create, Binding& binding) {
 /// killed or is slow: the name gets its successor. The sweep is the clearer's, which counts, or its reaper's.
 void Stream::lost(ThreadContext& me, Binding binding) {
   auto named = Directory(me).find(key_);
-  if (named && *named == binding) (void)end_stream(me, binding, true);
+  std::uint64_t state = pond_->segment().stream(binding.index()).state.load(std::memory_order_acquire);
+  bool clearing = state >> 28 == binding.generation() && static_cast<StreamState>(state & 0xff) == StreamState::clearing;
+  if (named && *named == binding && clearing) (void)end_stream(me, binding, true);
   std::uint64_t expected = binding.raw;
   binding_.compare_exchange_strong(expected, 0, std::memory_order_acq_rel);
 }
@@ -200,6 +202,10 @@ Status Stream::wait(milliseconds timeout, const std::function<Code(ThreadContext
       if (std::uint64_t due = DueWord{words.due.load(std::memory_order_acquire)}.ms()) {
         std::uint64_t now = sys::wall_ms();
         time = std::min(time, due > now ? (due - now) * 1000 + 4000 : 1000);
+      }
+      if (words.policy.load(std::memory_order_relaxed) & kLeased && me.next_lease_us != UINT64_MAX) {
+        std::uint64_t now = sys::coarse_us();
+        time = std::min(time, me.next_lease_us > now ? me.next_lease_us - now + 1000 : 4000);
       }
       if (time) sleep_on(words.bell, armed, time);
       return Code::empty;

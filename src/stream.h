@@ -43,7 +43,7 @@ class Stream {
   /// name up again and runs it again. `create`: makes the stream if there is none; else its absence is `not_found`.
   template <class Work>
   Status run(bool create, Work work) {
-    for (int tries = 0; tries < 10'000; tries++) {
+    for (int tries = 0; tries < 200; tries++) {
       ThreadContext* me = nullptr;
       Binding binding{binding_.load(std::memory_order_acquire)};
       if (Code usable = pond_->usable(); usable != Code::ok) [[unlikely]] return explain(usable);

@@ -28,9 +28,10 @@ bool trimmed_away(const Lane& lane, const PageView& page) {
 /// `next` is what was read before: what is not 0 stands still in this section, while a builder may end a 0 at any time.
 bool may_go(const Lane& lane, const PageView& page, Reference next) {
   if (next.raw == 0) return false;  // a builder may be on its way: the last page stays
-  if (next.is_tomb() && static_cast<StreamState>(lane.stream.state.load(std::memory_order_acquire) & 0xff) != StreamState::tombed) return false;
+  bool tombed = static_cast<StreamState>(lane.stream.state.load(std::memory_order_acquire) & 0xff) == StreamState::tombed;
+  if (next.is_tomb() && !tombed) return false;
   LifeWord life{lane.segment.life(page.reference.page()).life.load(std::memory_order_acquire)};
-  return life.state() == LifeState::linked && (advance_done(page) || trimmed_away(lane, page));
+  return life.state() == LifeState::linked && (lane.is_log() && !tombed ? trimmed_away(lane, page) : advance_done(page));
 }
 
 }  // namespace
@@ -63,7 +64,7 @@ void unlink_done(Lane& lane, Reference target) {
       more = false;
       auto section = Section::try_enter(lane.me, stream_section(lane.binding.index()));
       if (!section) break;
-      if (!lane.current()) break;
+      if (lane.stream.state.load(std::memory_order_acquire) >> 28 != lane.binding.generation()) break;
       PageView before;
       for (PageView page = in_section(lane, Reference{lane.words.first.load(std::memory_order_acquire)}); page;) {
         Reference next{page.header->next.load(std::memory_order_acquire)};
@@ -92,7 +93,12 @@ void unlink_done(Lane& lane, Reference target) {
     std::uint64_t before = now.raw;
     if (now.generation() == r.generation() && now.state() == LifeState::limbo) life.compare_exchange_strong(before, now.with(LifeState::retired, 0).raw, std::memory_order_acq_rel);
   }
-  recycle(lane.me, std::move(limbo));
+  // A membarrier interrupts every core that runs one of us: several pages share one, unless memory is short or nobody is in a hurry.
+  Segment& segment = lane.segment;
+  std::uint64_t limit = segment.limit_bytes() / kUnit, batch = std::min<std::uint64_t>(4 * segment.max_page_bytes() / kUnit, limit / 16);
+  std::uint64_t waiting = 0;
+  for (Reference r : limbo) waiting = lane.me.pond->remember_retired(r, segment.page_bytes(r.page()) / kUnit);
+  if (waiting >= batch || segment.header().units_used.load(std::memory_order_relaxed) > limit / 2) recycle(lane.me, {});
 }
 
 }  // namespace headpond::internal

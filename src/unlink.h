@@ -9,8 +9,8 @@ namespace headpond::internal {
 /// a mark that a slow hand stores late is still right.
 bool advance_done(const PageView& page, std::uint64_t end = 0);
 
-/// Unlinks every page at the front that is all DONE and has a next, and `target` wherever it stands; recycles them. For a log, records
-/// below `trimmed` count as DONE. Leaves it to the next one if somebody is in the section. Leaves the caller's
+/// Unlinks every page at the front that is all DONE and has a next, and `target` wherever it stands; recycles them. In a log only
+/// `trimmed` decides: a reader that meets a hole above it would have to call it damage. Leaves it to the next one if somebody is in the section. Leaves the caller's
 /// pin alone; a page that it has pinned is recycled later.
 void unlink_done(Lane& lane, Reference target = {});
 

@@ -6,7 +6,8 @@
 //             DONE with an owner: a committed move of one id, the evidence for who finishes it
 //   lease     claims 16 | mark 1 | 47 bits
 //             claims > 0: a lease of the claim with that count; 47 bits = deadline in us of CLOCK_MONOTONIC; mark = expired
-//             claims = 0, mark = 0: when the record was written, same clock; claims = 0, mark = 1: pid 32 and signal 7 of its last dead owner
+//             claims = 0, mark = 0: when the record was written, same clock; claims = 0, mark = 1: pid 22, signal 7 and claims 16 of the
+//             claim that died last
 //   life      state 4 | owner 12 | generation 36
 //   reference page 27 | gap 1 | generation 36                 page is the unit's number + 1; names a page in ONE life
 //             0: none; page 0 with a generation: an empty `first` of that descriptor; page all ones: the tomb
@@ -93,7 +94,14 @@ struct LeaseWord {
     return {(claims & 0xffffULL) | static_cast<std::uint64_t>(mark) << 16 | value << 17};
   }
   static constexpr LeaseWord born(std::uint64_t now_us) { return make(0, false, now_us); }
-  static constexpr LeaseWord death(std::uint32_t pid, std::uint32_t signal) { return make(0, true, static_cast<std::uint64_t>(pid) | static_cast<std::uint64_t>(signal & 127) << 32); }
+  /// Cites the claim that died: who meets it beside that very claim finishes what the reaper began.
+  static constexpr LeaseWord death(std::uint32_t pid, std::uint32_t signal, std::uint32_t claims) {
+    return make(0, true, (pid & 0x3fffffULL) | static_cast<std::uint64_t>(signal & 127) << 22 | (claims & 0xffffULL) << 29);
+  }
+  constexpr bool is_death() const { return claims() == 0 && mark(); }
+  constexpr std::uint32_t death_pid() const { return value() & 0x3fffff; }
+  constexpr std::uint32_t death_signal() const { return value() >> 22 & 127; }
+  constexpr bool is_death_of(RecordWord record) const { return is_death() && (value() >> 29 & 0xffff) == record.claims(); }
 };
 
 // --------------------------------------------------------------------------------------------------------------------- life
