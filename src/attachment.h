@@ -107,9 +107,9 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   }
 
   /// Several claims of one page on one hold: every one after the first counts. True: it was the last.
-  void share_hold(int hold) { sharers_[hold].fetch_add(1, std::memory_order_relaxed); }
-  bool unshare_hold(int hold) {
-    if (sharers_[hold].fetch_sub(1, std::memory_order_acq_rel) != 0) return false;
+  void share_hold(int hold, int more) { sharers_[hold].fetch_add(more, std::memory_order_relaxed); }
+  bool unshare_hold(int hold, int claims = 1) {
+    if (sharers_[hold].fetch_sub(claims, std::memory_order_acq_rel) != claims - 1) return false;
     sharers_[hold].store(0, std::memory_order_relaxed);
     return true;
   }

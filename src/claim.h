@@ -20,6 +20,9 @@ Code claim(Lane& lane, Claimed& out);
 /// The same for the record at that place, which was READY a moment ago. False: lost. Does not look whether the stream was cleared.
 bool claim_at(Lane& lane, const PageView& page, std::uint64_t offset, RecordWord ready, Claimed& out);
 
+/// The record behind a claimed one in the same page, if it is READY: claimed, too. False: not so, or lost.
+bool claim_following(Lane& lane, Claimed& claimed);
+
 /// CLAIMED -> DONE by compare-exchange of the exact word. False: fenced. REQUIRES: the page is pinned and validated, or held: then it is in
 /// the life in which it was claimed, and a record that is somebody else's by now has another word.
 bool ack(Lane& lane, const Claimed& claimed);

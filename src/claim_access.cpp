@@ -33,16 +33,20 @@ PageView view_of(const Segment& segment, Reference page) {
 
 }  // namespace
 
-Claim ClaimAccess::make(Lane& lane, const Claimed& claimed, Claim* share) {
-  Claim claim;
-  if (!share || share->hold_ < 0 || share->reference_ != claimed.page.reference.raw) {
-    fill(claim, lane, claimed);
-    return claim;
+void ClaimAccess::make_run(Lane& lane, Claimed claimed, std::size_t most, std::vector<Claim>& out) {
+  out.push_back(Claim());
+  std::size_t first = out.size() - 1;
+  fill(out[first], lane, claimed);
+  while (out.size() < most && claim_following(lane, claimed)) {
+    out.push_back(Claim());
+    if (out[first].hold_ < 0) {
+      fill(out.back(), lane, claimed);
+      continue;
+    }
+    describe(out.back(), lane, claimed);
+    out.back().hold_ = out[first].hold_, out.back().shared_hold_ = out[first].shared_hold_ = true;
   }
-  describe(claim, lane, claimed);
-  claim.hold_ = share->hold_, claim.shared_hold_ = share->shared_hold_ = true;
-  lane.me.pond->share_hold(claim.hold_);
-  return claim;
+  if (out[first].shared_hold_) lane.me.pond->share_hold(out[first].hold_, static_cast<int>(out.size() - 1 - first));
 }
 
 void ClaimAccess::copy_payload(Claim& claim) {
@@ -141,6 +145,36 @@ Status ClaimAccess::ack(Claim& claim) {
     return mine ? Code::ok : Code::fenced;
   });
   return done;
+}
+
+/// Claims that share a hold stand in one page: acked in a row, looked at once.
+std::size_t ClaimAccess::ack_many(std::span<Claim> claims) {
+  std::size_t acked = 0;
+  for (std::size_t i = 0; i < claims.size();) {
+    Claim& first = claims[i];
+    ThreadContext* me = first.pond_ && first.shared_hold_ && first.pond_->usable() == Code::ok ? first.pond_->thread() : nullptr;
+    if (!me) {
+      acked += first.ack().ok();
+      i++;
+      continue;
+    }
+    Attachment& pond = *first.pond_;
+    Over over(first.binding_, first.lane_);
+    Lane lane(*me, Binding{first.binding_}, first.lane_);
+    Claimed claimed;
+    claimed.page = view_of(lane.segment, Reference{first.reference_});
+    int hold = first.hold_, settled = 0;
+    for (; i < claims.size() && claims[i].pond_ == &pond && claims[i].hold_ == hold && claims[i].shared_hold_; i++, settled++) {
+      claimed.offset = claims[i].offset_, claimed.word = RecordWord{claims[i].word_};
+      acked += internal::ack(lane, claimed);
+      claims[i].pond_ = nullptr, claims[i].payload_ = {};
+    }
+    over.look(lane, claimed);
+    ring(lane.segment, lane.stream.space_bell, Wake::all);
+    me->open_claims -= settled;
+    if (pond.unshare_hold(hold, settled)) pond.give_hold(*me, hold);
+  }
+  return acked;
 }
 
 Status ClaimAccess::give_back(Claim& claim) {

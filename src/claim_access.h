@@ -8,10 +8,10 @@
 namespace headpond::internal {
 
 struct ClaimAccess {
-  /// A Claim on what was just claimed, its page still pinned; the page is held by a hold pin from here on, or the payload copied if none is
-  /// left. `share`: the hold of the claim before, if that is on the same page.
-  static Claim make(Lane& lane, const Claimed& claimed, Claim* share = nullptr);
-  /// The same into an unset Claim.
+  /// Appends Claims on `first`, which was just claimed, and on what follows it in its page, up to `most` in all; they share one hold.
+  static void make_run(Lane& lane, Claimed first, std::size_t most, std::vector<Claim>& out);
+  /// Makes an unset Claim one on what was just claimed, its page still pinned; the page is held by a hold pin from here on, or the payload
+  /// copied if none is left.
   static void fill(Claim& claim, Lane& lane, const Claimed& claimed) {
     describe(claim, lane, claimed);
     if (int hold = lane.me.pond->take_hold(lane.me); hold >= 0) [[likely]] {
@@ -32,6 +32,7 @@ struct ClaimAccess {
   static Status with_claimed(Claim& claim, Work work);
 
   static Status ack(Claim& claim);
+  static std::size_t ack_many(std::span<Claim> claims);
   static Status give_back(Claim& claim);
   static Status nack(Claim& claim, milliseconds delay);
   static Status extend(Claim& claim, milliseconds lease);

@@ -80,6 +80,19 @@ struct Scan::State {
     }
   }
 
+  /// The next record of the page that is held, if it is READY and nothing has changed: as step() does, without a pin.
+  bool straight(Record& out) {
+    if (hold < 0 || !page || stream->binding() != binding || stream->pond().usable() != Code::ok || !page.holds(offset)) return false;
+    RecordWord word{page.word(offset).load(std::memory_order_acquire)};
+    if (word.state() != RecordState::ready || word.flags() || seq <= after) return false;
+    StreamWords& words = stream->pond().segment().stream(binding.index());
+    std::uint64_t live = binding.generation() << 28 | static_cast<std::uint64_t>(StreamState::live), extent = page.extent(offset, word);
+    if (!extent || seq < words.trimmed.load(std::memory_order_acquire) || (words.state.load(std::memory_order_acquire) & ~0xff00ULL) != live) return false;
+    out = {seq, Bytes(page.base + offset + kRecordHeader, word.size())};
+    after = seq++, offset += extent;
+    return true;
+  }
+
   void leave(ThreadContext* me) {
     page = {};
     if (hold < 0 || !me) return;
@@ -194,6 +207,7 @@ Scan::~Scan() {
 
 bool Scan::next() {
   if (!state_ || state_->left == 0) return false;
+  if (state_->straight(record_)) [[likely]] return state_->left--, true;
   status_ = state_->stream->run(false, [&](ThreadContext& me, Binding binding, Status& error) { return state_->next(me, binding, record_, error); });
   if (status_.ok()) return state_->left--, true;
   if (status_.code() == Code::empty || status_.code() == Code::not_found) status_ = Status();

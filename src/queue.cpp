@@ -210,7 +210,12 @@ Result<std::vector<Claim>> Queue::claim_many(std::size_t most, milliseconds time
   if (most == 0) return Status(Code::invalid, "claim_many of no item");
   std::vector<Claim> out;
   out.reserve(std::min<std::size_t>(most, 64));
-  auto use = [&](Lane& lane, const Claimed& claimed) { return out.push_back(ClaimAccess::make(lane, claimed, out.empty() ? nullptr : &out.back())), Reference{}; };
+  auto use = [&](Lane& lane, const Claimed& claimed) {
+    // Without leases and attempts to look at, what follows in the page needs no walk of its own.
+    bool plain = (lane.stream.policy.load(std::memory_order_relaxed) & (kLeased | kAttemptsLimited)) == 0;
+    ClaimAccess::make_run(lane, claimed, plain ? most : out.size() + 1, out);
+    return Reference{};
+  };
   auto claim_all = [&](ThreadContext& me, Binding binding, bool look, Status& error) {
     Code code = Code::ok;
     while (out.size() < most && code == Code::ok) code = claim_next(me, binding, look && out.empty(), error, use);
@@ -226,6 +231,16 @@ Result<std::vector<Claim>> Queue::claim_many(std::size_t most, milliseconds time
 }
 
 Result<std::string> Queue::pop(milliseconds timeout) {
+  Result<std::string> out = std::string();
+  Reference over;
+  if (pop_straight(stream_->pond(), stream_->binding(), *out, over)) [[likely]] {
+    if (over) [[unlikely]]
+      if (ThreadContext* me = stream_->pond().thread()) {
+        Lane lane(*me, stream_->binding(), 0);
+        unlink_done(lane, over);
+      }
+    return out;
+  }
   auto got = pop_many(1, timeout);
   if (!got) return got.status();
   return std::move(got->front());
@@ -262,9 +277,7 @@ Result<std::vector<std::string>> Queue::pop_many(std::size_t most, milliseconds 
 }
 
 std::size_t Queue::ack_many(std::span<Claim> claims) {
-  std::size_t acked = 0;
-  for (Claim& claim : claims) acked += claim.ack().ok();
-  return acked;
+  return ClaimAccess::ack_many(claims);
 }
 
 // --------------------------------------------------------------------------------------------------------------------- look

@@ -102,4 +102,43 @@ namespace headpond::internal {
   return true;
 }
 
+/// The same record taken in one step, READY -> DONE: the copy is made before, while nobody can change what is READY. Like cancel or clear,
+/// it names nobody, so a death loses nothing: the item was there or is gone. `over`: its page, if that was the last of it.
+[[gnu::always_inline]] inline bool pop_straight(Attachment& pond, Binding binding, std::string& out, Reference& over) {
+  ThreadContext* me = pond.straight_thread();
+  if (!me || !binding) [[unlikely]] return false;
+  StreamWords& stream = me->streams[binding.index()];
+  if (stream.policy.load(std::memory_order_relaxed) != 0 || stream.lanes.load(std::memory_order_acquire) != 1) [[unlikely]] return false;
+  Cursor& cursor = me->cursor(binding, 0);
+  if (cursor.epoch != stream.lane[0].epoch.load(std::memory_order_acquire)) [[unlikely]] return false;
+  struct Unpin {
+    PinWords* pins;
+    ~Unpin() { pins->pin.store(0, std::memory_order_release); }
+  } unpin{me->pins};
+  std::uint64_t page_bytes;
+  char* base = pin_straight(*me, stream, binding, cursor.page, page_bytes);
+  if (!base) [[unlikely]] return false;
+  auto& header = *reinterpret_cast<PageHeader*>(base);
+  std::uint32_t epoch = header.epoch.load(std::memory_order_acquire);
+  Hint head{header.head.load(std::memory_order_acquire)};
+  std::uint64_t offset = head.offset();
+  if (head.count() != epoch || offset < kFirstRecord || offset % 8 || offset + 8 > page_bytes || !header.disturbed.load(std::memory_order_relaxed)) [[unlikely]] return false;
+  Word& word = *reinterpret_cast<Word*>(base + offset);
+  RecordWord ready{word.load(std::memory_order_acquire)};
+  std::uint64_t end = offset + kRecordHeader + round8(ready.size());
+  if (ready.state() != RecordState::ready || ready.flags() || ready.size() > 4096 || end + 8 > page_bytes) [[unlikely]] return false;
+  out.assign(base + offset + kRecordHeader, ready.size());
+  std::uint64_t expected = ready.raw;
+  if (!word.compare_exchange_strong(expected, ready.acked().raw, std::memory_order_acq_rel)) [[unlikely]] return false;
+  if ((stream.state.load(std::memory_order_acquire) & 0xff) != static_cast<std::uint64_t>(StreamState::live)) [[unlikely]] return false;  // cleared meanwhile
+  header.head.store(Hint::make(static_cast<std::uint32_t>(end), epoch).raw, std::memory_order_relaxed);
+  std::uint32_t mark = header.done.load(std::memory_order_relaxed);
+  if ((mark ? mark : kFirstRecord) == offset) header.done.store(static_cast<std::uint32_t>(end), std::memory_order_relaxed);
+  if (header.next.load(std::memory_order_acquire) != 0 && page_is_over({cursor.page, &header, base, page_bytes})) [[unlikely]] over = cursor.page;
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  if (std::uint32_t seen = stream.space_bell.load(std::memory_order_acquire); seen & kAsleep) [[unlikely]] ring_sleepers(stream.space_bell, seen, Wake::all);
+  if (!stream.used.load(std::memory_order_relaxed)) [[unlikely]] stream.used.store(1, std::memory_order_relaxed);
+  return true;
+}
+
 }  // namespace headpond::internal
