@@ -59,6 +59,7 @@ Tail::At Tail::find() {
     Reference next{page.header->next.load(std::memory_order_acquire)};
     if (next.raw == 0) return At::sealed;
     if (next.is_tomb()) return At::gone;
+    if (hops_.too_many()) return lane_.damaged(page, offset, "its pages go in a circle"), At::damaged;
     begin = true;
     if (!lane_.pin(next, page)) {
       if (++restarts_ >= kRestarts) {

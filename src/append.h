@@ -41,6 +41,7 @@ class Tail {
   Word& link_word() const { return page ? page.header->next : lane_.words.first; }
   Lane& lane_;
   int restarts_ = 0;
+  Hops hops_{lane_.segment};
 };
 
 /// Bytes that the largest record or batch in a shared page may take; more gets a page of its own.

@@ -144,7 +144,8 @@ Result<std::shared_ptr<Attachment>> Attachment::open(const std::string& pond, co
         return known;
       }
       auto mapped = Segment::map(pond, std::move(*file), options, *state);
-      if (!mapped && !state->is_same()) continue;
+      sys::FileInfo named;  // the segment that was opened, or its folder, may have been replaced by now
+      if (!mapped && (!state->is_same() || sys::describe(Segment::path_of(pond), named) || named.inode != info.inode)) continue;
       if (!mapped) return mapped.status();
       segment = *mapped;
     } else {

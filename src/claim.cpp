@@ -102,6 +102,7 @@ class ClaimWalk {
     Reference next{page_.header->next.load(std::memory_order_acquire)};
     if (next.raw == 0) return Code::empty;
     if (next.is_tomb()) return Code::not_found;
+    if (hops_.too_many()) return lane_.damaged(page_, 0, "its pages go in a circle");
     if (advance_done(page_)) over_ = page_.reference;
     if (lane_.pin(next, page_)) return Code::ok;
     if (++restarts_ >= kRestarts) return lane_.damaged(page_, 0, "the next page does not validate");
@@ -114,6 +115,7 @@ class ClaimWalk {
   std::uint32_t start_epoch_ = 0;
   bool clean_ = true;  // no WRITING and no RETURNING met
   int restarts_ = 0;
+  Hops hops_{lane_.segment};
   Reference over_;
 };
 

@@ -185,7 +185,7 @@ void Directory::grow_buckets(Section& section) {
   if (get(header.entry_count) <= n || n + 1 > segment_.reserved(Table::buckets)) return;
   std::uint64_t power = std::bit_floor(n), old = n - power;
   std::vector<std::uint32_t> stay, go;
-  for (std::uint32_t at = low(get(segment_.bucket(static_cast<std::uint32_t>(old)))); at; at = low(get(segment_.slot(at - 1).chain))) {
+  for (std::uint32_t at = low(get(segment_.bucket(static_cast<std::uint32_t>(old)))); at && at <= slots(); at = low(get(segment_.slot(at - 1).chain))) {
     ((get(segment_.slot(at - 1).hash) & (power * 2 - 1)) == old ? stay : go).push_back(at);
     if (stay.size() + go.size() > 12) return;  // more than the journal likes: the chain stays long
   }
@@ -283,12 +283,13 @@ void Directory::unlink_entry(Section& section, std::uint32_t at) {
     SlotWords& slot = segment_.slot(entry - 1);
     Word& bucket = segment_.bucket(bucket_of(get(slot.hash)));
     std::uint32_t before = 0;
-    for (std::uint32_t i = low(get(bucket)); i && i != entry; i = low(get(segment_.slot(i - 1).chain))) before = i;
+    std::uint64_t steps = 0;
+    for (std::uint32_t i = low(get(bucket)); i && i != entry && i <= slots() && steps++ <= slots(); i = low(get(segment_.slot(i - 1).chain))) before = i;
     std::uint32_t next = low(get(slot.chain));
     if (before) section.set(segment_.slot(before - 1).chain, pair(next, high(get(segment_.slot(before - 1).chain))));
     else section.set(bucket, next);
     std::uint32_t last = entry;
-    while (std::uint32_t more = high(get(segment_.slot(last - 1).chain))) last = more;
+    for (std::uint32_t more; (more = high(get(segment_.slot(last - 1).chain))) && more <= slots() && steps++ <= 2 * slots();) last = more;
     std::uint64_t free = get(header.slot_free);
     if (last == entry) {
       section.set(slot.chain, pair(0, free));
@@ -309,7 +310,8 @@ void Directory::unlink_entry(Section& section, std::uint32_t at) {
       if (high(get(words.family)) == at) {
         section.set(words.family, pair(low(get(words.family)), next));
       } else {
-        for (std::uint32_t i = high(get(words.family)); i; i = low(get(segment_.slot(i - 1).family)))
+        std::uint64_t steps = 0;
+        for (std::uint32_t i = high(get(words.family)); i && i <= slots() && steps++ <= slots(); i = low(get(segment_.slot(i - 1).family)))
           if (low(get(segment_.slot(i - 1).family)) == at) {
             section.set(segment_.slot(i - 1).family, pair(next, high(get(segment_.slot(i - 1).family))));
             break;

@@ -14,6 +14,7 @@ template <class OnPage, class OnRecord, class OnLeave>
 Code for_each_record(Lane& lane, OnPage on_page, OnRecord on_record, OnLeave on_leave) {
   PageView page;
   Reference next{};
+  Hops hops(lane.segment);
   for (int restarts = 0;;) {
     if (!next) {
       Reference first{lane.words.first.load(std::memory_order_acquire)};
@@ -28,6 +29,7 @@ Code for_each_record(Lane& lane, OnPage on_page, OnRecord on_record, OnLeave on_
       continue;
     }
     if (!lane.current()) return Code::not_found;
+    if (hops.too_many()) return lane.damaged(page, 0, "its pages go in a circle");
     std::uint64_t offset = kFirstRecord, ids = 0;
     bool wanted = on_page(page);
     if (!wanted) {

@@ -118,6 +118,16 @@ struct Lane {
   }
 };
 
+/// Counts the pages of a walk: a chain has no more of them than the segment, unless its links are damaged.
+class Hops {
+ public:
+  explicit Hops(const Segment& segment) : left_(segment.capacity(Table::pages)) {}
+  bool too_many() { return left_-- == 0; }
+
+ private:
+  std::uint64_t left_;
+};
+
 /// Drops the pin at the end of an operation.
 struct Unpin {
   const Lane& lane;

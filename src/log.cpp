@@ -136,7 +136,7 @@ struct Scan::State {
   /// From a pinned page on to the last one that begins at `after` + 1 or below: what is before has been read.
   void skip(Lane& lane, PageView on) {
     PageView next;
-    while (lane.pin(Reference{on.header->next.load(std::memory_order_acquire)}, next) && id_of(next, 0) <= after + 1) on = next;
+    for (Hops hops(lane.segment); !hops.too_many() && lane.pin(Reference{on.header->next.load(std::memory_order_acquire)}, next) && id_of(next, 0) <= after + 1;) on = next;
     if (!lane.pin(on.reference, on)) return;  // trimmed meanwhile: the next step begins anew
     stand_on(lane, on);
   }
@@ -150,7 +150,7 @@ struct Scan::State {
       if (Code code = from_first(lane); code != Code::ok) return code;
       if (tries > kRestarts) return lane.damaged({}, 0, "its pages do not validate");
     }
-    for (;;) {
+    for (Hops hops(lane.segment);;) {
       if (!page.holds(offset)) return lane.damaged(page, offset, "a read left the page");
       RecordWord word{page.word(offset).load(std::memory_order_acquire)};
       if (word.raw == 0 || word.state() == RecordState::writing) {
@@ -158,6 +158,7 @@ struct Scan::State {
         return Code::empty;
       }
       if (word.state() == RecordState::seal) {
+        if (hops.too_many()) return lane.damaged(page, offset, "its pages go in a circle");
         if (Code code = next_page(lane); code != Code::ok) return code;
         continue;
       }

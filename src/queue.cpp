@@ -58,19 +58,31 @@ Code bury_spent(Lane& lane, const Claimed& claimed) {
   return bury_claimed(lane, claimed, Cause::max_attempts, {}, last.is_death() ? static_cast<std::int32_t>(last.death_pid()) : 0, last.is_death() ? static_cast<int>(last.death_signal()) : 0);
 }
 
+/// Claims whose time is over go back. True: some did.
+bool look_at_leases(ThreadContext& me, Binding binding) {
+  StreamWords& stream = me.pond->segment().stream(binding.index());
+  if (!(stream.policy.load(std::memory_order_relaxed) & kLeased)) return false;
+  std::uint32_t lanes = stream.lanes.load(std::memory_order_acquire) | 1;
+  bool returned = false;
+  for (int n = 0; n < kPriorities; n++) {
+    if (!(lanes >> n & 1)) continue;
+    Lane lane(me, binding, n);
+    returned |= expire_leases(lane) > 0;
+  }
+  return returned;
+}
+
 /// What an empty look does before it says so: dead workers' claims, expired leases, and a large empty tail. True: look again.
 bool look_around(ThreadContext& me, Binding binding) {
   bool again = look_for_dead(me) > 0;
   if (me.pond->has_retired()) recycle(me, {});
-  StreamWords& stream = me.pond->segment().stream(binding.index());
-  std::uint32_t lanes = stream.lanes.load(std::memory_order_acquire) | 1;
-  bool leased = stream.policy.load(std::memory_order_relaxed) & kLeased;
+  again |= look_at_leases(me, binding);
+  std::uint32_t lanes = me.pond->segment().stream(binding.index()).lanes.load(std::memory_order_acquire) | 1;
   bool calm = ++me.empty_looks % 8 == 0;  // not between two items of a stream that flows
-  for (int n = 0; n < kPriorities; n++) {
+  for (int n = 0; calm && n < kPriorities; n++) {
     if (!(lanes >> n & 1)) continue;
     Lane lane(me, binding, n);
-    if (leased) again |= expire_leases(lane) > 0;
-    if (calm) shrink_tail(lane);
+    shrink_tail(lane);
   }
   return again;
 }
@@ -84,7 +96,7 @@ Code claim_next(ThreadContext& me, Binding binding, bool look, Status& error, Us
     std::uint32_t policy = stream.policy.load(std::memory_order_relaxed);
     if (policy & kPaused) [[unlikely]] return Lane(me, binding, 0).current() ? Code::paused : Code::not_found;
     if (stream.lanes.load(std::memory_order_acquire) >> kDelayedLane & 1 && something_due(stream, sys::wall_ms())) [[unlikely]] promote_due(me, binding);
-    if (policy & kLeased && ++me.claims_made % 64 == 0) [[unlikely]] look_around(me, binding);
+    if (policy & kLeased && ++me.claims_made % 64 == 0) [[unlikely]] look_at_leases(me, binding);
     Code code = by_priority(stream, [&](int number) {
       Lane lane(me, binding, number);
       std::vector<Claimed> unburied;

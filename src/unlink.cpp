@@ -66,6 +66,7 @@ void unlink_done(Lane& lane, Reference target) {
       if (!section) break;
       if (lane.stream.state.load(std::memory_order_acquire) >> 28 != lane.binding.generation()) break;
       PageView before;
+      Hops hops(lane.segment);
       for (PageView page = in_section(lane, Reference{lane.words.first.load(std::memory_order_acquire)}); page;) {
         Reference next{page.header->next.load(std::memory_order_acquire)};
         bool is_target = page.reference == target;
@@ -80,7 +81,7 @@ void unlink_done(Lane& lane, Reference target) {
           more = true;
           break;
         }
-        if (target_met) break;  // behind the front only the target is looked for
+        if (target_met || hops.too_many()) break;  // behind the front only the target is looked for
         before = page;
         page = in_section(lane, next);
       }

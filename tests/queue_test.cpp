@@ -1282,11 +1282,11 @@ TEST_F(QueueTest, ArgumentsOutOfRangeAreInvalid) {
 }
 
 TEST_F(QueueTest, OptionsOutOfRangeAreInvalidAndChangeNothing) {
-  const QueueOptions good = {.lease = 1s, .max_attempts = 65'535, .max_items = 5, .max_bytes = 50};
+  const QueueOptions good = {.lease = 1s, .max_attempts = 65'534, .max_items = 5, .max_bytes = 50};
   EXPECT_OK(queue_.configure(good));
   EXPECT_ANSWER(invalid, queue_.configure({.lease = 24h * 31}));
   EXPECT_ANSWER(invalid, queue_.configure({.lease = -1ms}));
-  EXPECT_ANSWER(invalid, queue_.configure({.max_attempts = 65'536}));
+  EXPECT_ANSWER(invalid, queue_.configure({.max_attempts = 65'535}));
   const QueueOptions options = must(queue_.options());
   EXPECT_EQ(options.lease, good.lease);
   EXPECT_EQ(options.max_attempts, good.max_attempts);
