@@ -227,7 +227,7 @@ Status Segment::back(Table table, std::uint64_t elements) {
   std::string path = path_of(pond_);
   if (elements > capacity_[t]) return {Code::full, path + ": a table of the segment is full (" + std::to_string(capacity_[t]) + " elements); a larger limit_bytes gives larger tables"};
   std::uint64_t size = element_bytes(table);
-  std::uint64_t step = std::clamp<std::uint64_t>(now * size / 4, table == Table::pages ? 64 << 10 : 4096, 4 << 20);
+  std::uint64_t step = std::clamp<std::uint64_t>(now * size / 8, table == Table::pages ? 64 << 10 : 4096, 512 << 10);
   std::uint64_t want = std::min(capacity_[t], round_up(std::max(elements * size, std::min(now * size + step, capacity_[t] * size)), 4096) / size);
   std::uint64_t from = now * size / 4096 * 4096, to = round_up(want * size, 4096);
   int error = sys::reserve(file_, offset_[t] + from, to - from);
