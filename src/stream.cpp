@@ -113,7 +113,14 @@ Status Stream::with_room(std::optional<milliseconds> full_timeout, const std::fu
       std::uint32_t armed = sleep ? arm(segment, bell) : 0;
       last = attempt(me, binding, error);
       if (last != Code::full && last != kLimitReached) return last;
-      if (sleep) sleep_on(bell, armed, std::min<std::uint64_t>(deadline.left_us(), 20'000));
+      error = {};
+      if (sleep) {
+        sleep_on(bell, armed, std::min<std::uint64_t>(deadline.left_us(), 20'000));
+        last = attempt(me, binding, error);
+        if (last != Code::full && last != kLimitReached) return last;
+      }
+      // Who may wait leaves making room to those who take items out, and looks around itself now and then.
+      if (!deadline.over() && !pond_->tick_begins()) return last;
       if (last == kLimitReached) reap_dead(me);
       else make_room(me);
       error = {};

@@ -94,12 +94,13 @@ void unlink_done(Lane& lane, Reference target) {
     std::uint64_t before = now.raw;
     if (now.generation() == r.generation() && now.state() == LifeState::limbo) life.compare_exchange_strong(before, now.with(LifeState::retired, 0).raw, std::memory_order_acq_rel);
   }
-  // A membarrier interrupts every core that runs one of us: several pages share one, unless memory is short or nobody is in a hurry.
+  // A membarrier interrupts every core that runs one of us: several pages share one. Who
+  // finds nothing, or no room, recycles what waits.
   Segment& segment = lane.segment;
-  std::uint64_t limit = segment.limit_bytes() / kUnit, batch = std::min<std::uint64_t>(4 * segment.max_page_bytes() / kUnit, limit / 16);
+  std::uint64_t limit = segment.limit_bytes() / kUnit, batch = std::min<std::uint64_t>(8 * segment.max_page_bytes() / kUnit, limit / 16);
   std::uint64_t waiting = 0;
   for (Reference r : limbo) waiting = lane.me.pond->remember_retired(r, segment.page_bytes(r.page()) / kUnit);
-  if (waiting >= batch || segment.header().units_used.load(std::memory_order_relaxed) > limit / 2) recycle(lane.me, {});
+  if (waiting >= batch) recycle(lane.me, {});
 }
 
 }  // namespace headpond::internal

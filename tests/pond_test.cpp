@@ -901,7 +901,7 @@ TEST_F(BadSegment, GarbageInAnyHeaderFieldIsAnErrorAndNoCrash) {
       std::memcpy(&was, good_.data() + offset, 8);
       write_number(offset, was ^ value ? value : ~value);
       Process user([&] { use_everything(test_.name()); });
-      const int code = user.wait(5s);
+      const int code = user.wait(60s);  // a damaged mutex costs each call its patience
       EXPECT_EQ(code, 0) << "header offset " << offset << ", value " << value;
       ::unlink(path().c_str());
       std::error_code ignored;
@@ -940,7 +940,7 @@ TEST_F(BadSegment, DamagedWordsAreAnErrorAndNoCrash) {
       --damages;
     }
     Process user([&] { use_everything(test_.name()); });
-    const int code = user.wait(5s);
+    const int code = user.wait(60s);  // a damaged mutex costs each call its patience
     ASSERT_EQ(code, 0) << "round " << round << ": " << what;
     ::unlink(path().c_str());
     std::error_code ignored;
