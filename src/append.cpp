@@ -14,7 +14,9 @@ Tail::At Tail::restart() {
   for (; restarts_ < kRestarts; restarts_++) {
     Reference first{lane_.words.first.load(std::memory_order_acquire)};
     if (first.is_tomb()) return At::gone;
-    if (!first) return first.generation() == lane_.binding.generation() && lane_.current() ? At::none : At::gone;  // who links the first page has no page to check
+    // who links the first page has no page to check
+    if (!first)
+      return first.generation() == lane_.binding.generation() && lane_.current() ? At::none : At::gone;
     if (lane_.pin(first, page)) break;
     if (!lane_.current()) return At::gone;
   }
@@ -75,7 +77,8 @@ Tail::At Tail::find() {
 void Tail::seal() {
   lane_.mark(page);
   std::uint64_t free = 0;
-  page.word(offset).compare_exchange_strong(free, RecordWord::seal(static_cast<std::uint32_t>(ids)).raw, std::memory_order_acq_rel);
+  page.word(offset).compare_exchange_strong(free, RecordWord::seal(static_cast<std::uint32_t>(ids)).raw,
+                                            std::memory_order_acq_rel);
 }
 
 // I2, I5: the page names us and says where it belongs before the compare-exchange shows it; whoever reaps us finds out from prev's next
@@ -86,7 +89,8 @@ bool Tail::link(const NewPage& next) {
   header.prev.store(page ? page.reference.raw : 0, std::memory_order_relaxed);
   header.first_seq.store(next_id(), std::memory_order_relaxed);
   std::uint64_t expected = page ? 0 : Reference::empty(lane_.binding.generation()).raw;
-  if (!link_word().compare_exchange_strong(expected, next.reference.raw, std::memory_order_acq_rel)) return false;
+  if (!link_word().compare_exchange_strong(expected, next.reference.raw, std::memory_order_acq_rel))
+    return false;
   // Delayed items in a page that comes whole: the stream learns when before the page is LINKED; a reaper does the same (protocol 8).
   if (DueWord due{header.due.load(std::memory_order_relaxed)}; due.ms()) lower_stream_due(lane_, due.ms());
   Word& life = lane_.segment.life(next.reference.page()).life;
@@ -114,7 +118,8 @@ Code link_page(Lane& lane, Tail& tail, std::uint64_t bytes) {
   size = std::clamp<std::uint64_t>(size, segment.min_page_bytes(), segment.max_page_bytes());
   while (size < kFirstRecord + bytes + 8) size *= 2;
   auto next = allocate_page(lane.me, size);
-  if (!next && next.code() == Code::full && size > kFirstRecord + bytes + 8) {  // a smaller one may still be there
+  // a smaller one may still be there
+  if (!next && next.code() == Code::full && size > kFirstRecord + bytes + 8) {
     for (size = segment.min_page_bytes(); size < kFirstRecord + bytes + 8;) size *= 2;
     next = allocate_page(lane.me, size);
   }
@@ -135,7 +140,8 @@ Code reserve(Lane& lane, std::uint64_t bytes, RecordWord word, Place& out) {
         }
         lane.mark(tail.page);
         std::uint64_t free = 0;
-        if (!tail.page.word(tail.offset).compare_exchange_strong(free, word.raw, std::memory_order_acq_rel)) continue;
+        if (!tail.page.word(tail.offset).compare_exchange_strong(free, word.raw, std::memory_order_acq_rel))
+          continue;
         out = {tail.page, tail.offset, tail.ids, tail.next_id(), word};
         return Code::ok;
       }
@@ -152,14 +158,19 @@ Code reserve(Lane& lane, std::uint64_t bytes, RecordWord word, Place& out) {
 void publish(Lane& lane, const Place& place, RecordWord ready, std::uint32_t ids, Wake wake) {
   place.page.word(place.offset).store(ready.raw, std::memory_order_release);
   if (!place.word.has(kLarge))  // the page of a large one is sealed, and its hint stands behind it
-    place.page.header->tail.store(Hint::make(static_cast<std::uint32_t>(place.offset + record_bytes(place.word.size(), place.word.flags())), static_cast<std::uint32_t>(place.ids_before + ids)).raw,
-                                  std::memory_order_relaxed);
+    place.page.header->tail.store(
+        Hint::make(
+            static_cast<std::uint32_t>(place.offset + record_bytes(place.word.size(), place.word.flags())),
+            static_cast<std::uint32_t>(place.ids_before + ids))
+            .raw,
+        std::memory_order_relaxed);
   ring(lane.segment, lane.stream.bell, wake);
 }
 
 void abandon(Lane& lane, const Place& place) {
   Lane::disturb(place.page);
-  place.page.word(place.offset).store(place.word.with_state(RecordState::done).with_owner(0).raw, std::memory_order_release);
+  place.page.word(place.offset)
+      .store(place.word.with_state(RecordState::done).with_owner(0).raw, std::memory_order_release);
   ring(lane.segment, lane.stream.bell, Wake::all);
 }
 
@@ -177,19 +188,25 @@ namespace {
 
 RecordWord ready_word(const Parts& record) {
   std::uint32_t flags = size_flags(record.size());
-  return RecordWord::make(RecordState::ready, 0, 0, flags ? 0 : static_cast<std::uint32_t>(record.size()), flags);
+  return RecordWord::make(RecordState::ready, 0, 0, flags ? 0 : static_cast<std::uint32_t>(record.size()),
+                          flags);
 }
 
 /// A page of `bytes` of records, laid by `fill`, then linked: one compare-exchange shows all of it. `place` gets the page, pinned if
 /// that is asked for.
 template <class Fill>
-Code link_own(Lane& lane, std::uint64_t bytes, std::uint32_t ids, std::uint64_t due_ms, Fill fill, std::uint64_t& first_id, PageView* keep) {
-  if (kFirstRecord + bytes + 8 > UINT32_MAX) return lane.failed(Status(Code::too_large, "a batch of " + std::to_string(bytes) + " bytes is over the limit of 4 GiB"));
+Code link_own(Lane& lane, std::uint64_t bytes, std::uint32_t ids, std::uint64_t due_ms, Fill fill,
+              std::uint64_t& first_id, PageView* keep) {
+  if (kFirstRecord + bytes + 8 > UINT32_MAX)
+    return lane.failed(
+        Status(Code::too_large, "a batch of " + std::to_string(bytes) + " bytes is over the limit of 4 GiB"));
   auto next = allocate_page(lane.me, kFirstRecord + bytes + 8);
   if (!next) return lane.failed(next.status());
   fill(next->base + kFirstRecord);
-  reinterpret_cast<Word*>(next->base + kFirstRecord + bytes)->store(RecordWord::seal(ids).raw, std::memory_order_release);
-  next->header->tail.store(Hint::make(static_cast<std::uint32_t>(kFirstRecord + bytes), ids).raw, std::memory_order_relaxed);
+  reinterpret_cast<Word*>(next->base + kFirstRecord + bytes)
+      ->store(RecordWord::seal(ids).raw, std::memory_order_release);
+  next->header->tail.store(Hint::make(static_cast<std::uint32_t>(kFirstRecord + bytes), ids).raw,
+                           std::memory_order_relaxed);
   next->header->owners.store(lane.me.owner_bit, std::memory_order_relaxed);
   if (due_ms) next->header->due.store(DueWord{}.next(due_ms).raw, std::memory_order_relaxed);
   for (Tail tail(lane);;) {
@@ -203,7 +220,8 @@ Code link_own(Lane& lane, std::uint64_t bytes, std::uint32_t ids, std::uint64_t 
       first_id = tail.next_id();
       if (!tail.link(*next)) continue;
       if (keep) {  // still BUILDING or LINKED: our WRITING record is in it
-        if (!lane.pin(next->reference, *keep)) return lane.damaged(*keep, 0, "a page that was just linked does not validate");
+        if (!lane.pin(next->reference, *keep))
+          return lane.damaged(*keep, 0, "a page that was just linked does not validate");
       }
       return Code::ok;
     }
@@ -215,14 +233,21 @@ Code link_own(Lane& lane, std::uint64_t bytes, std::uint32_t ids, std::uint64_t 
 Code append_one(Lane& lane, const Parts& record, std::uint64_t& id, std::uint64_t due_ms) {
   std::uint64_t size = record.size();
   std::uint64_t bytes = kRecordHeader + round8(size);
-  if (bytes > largest_shared(lane.segment)) [[unlikely]] return append_all(lane, {&record, 1}, id, due_ms);
+  if (bytes > largest_shared(lane.segment)) [[unlikely]]
+    return append_all(lane, {&record, 1}, id, due_ms);
   Unpin unpin{lane};
   Place place;
-  if (Code code = reserve(lane, bytes, RecordWord::make(RecordState::writing, lane.me.owner, 1, static_cast<std::uint32_t>(size)), place); code != Code::ok) return code;
+  if (Code code = reserve(
+          lane, bytes,
+          RecordWord::make(RecordState::writing, lane.me.owner, 1, static_cast<std::uint32_t>(size)), place);
+      code != Code::ok)
+    return code;
   record.copy_to(lay(place.at(), size, 0, sys::coarse_us()));
   id = place.id;
-  if (due_ms) [[unlikely]] lower_due(lane, place.page, due_ms);
-  publish(lane, place, RecordWord::make(RecordState::ready, 0, 0, static_cast<std::uint32_t>(size)), 1, lane.wake_one());
+  if (due_ms) [[unlikely]]
+    lower_due(lane, place.page, due_ms);
+  publish(lane, place, RecordWord::make(RecordState::ready, 0, 0, static_cast<std::uint32_t>(size)), 1,
+          lane.wake_one());
   return Code::ok;
 }
 
@@ -234,19 +259,22 @@ Code append_all(Lane& lane, std::span<const Parts> records, std::uint64_t& first
     for (const Parts& r : records) {
       RecordWord word = ready_word(r);
       r.copy_to(lay(at, r.size(), word.flags(), now));
-      if (first_header || &r != records.data()) reinterpret_cast<Word*>(at)->store(word.raw, std::memory_order_release);
+      if (first_header || &r != records.data())
+        reinterpret_cast<Word*>(at)->store(word.raw, std::memory_order_release);
       at += record_bytes(r.size(), word.flags());
     }
   };
   Unpin unpin{lane};
   if (bytes > largest_shared(lane.segment)) {
-    Code code = link_own(lane, bytes, ids, due_ms, [&](char* at) { lay_all(at, true); }, first_id, nullptr);
+    Code code = link_own(
+        lane, bytes, ids, due_ms, [&](char* at) { lay_all(at, true); }, first_id, nullptr);
     if (code == Code::ok) ring(lane.segment, lane.stream.bell, Wake::all);
     return code;
   }
   // The inner headers are READY before the first one is: until then the span is one WRITING word.
   Place place;
-  RecordWord span = RecordWord::make(RecordState::writing, lane.me.owner, ids, static_cast<std::uint32_t>(bytes - kRecordHeader));
+  RecordWord span = RecordWord::make(RecordState::writing, lane.me.owner, ids,
+                                     static_cast<std::uint32_t>(bytes - kRecordHeader));
   if (Code code = reserve(lane, bytes, span, place); code != Code::ok) return code;
   lay_all(place.at(), false);
   first_id = place.id;
@@ -275,15 +303,21 @@ Code shrink_tail(Lane& lane) {
   {
     Unpin unpin{lane};
     Tail tail(lane);
-    auto drained = [&](Tail::At at) { return (at == Tail::At::free || at == Tail::At::sealed) && tail.page.bytes > 4096 && advance_done(tail.page, at == Tail::At::free ? tail.offset : 0); };
+    auto drained = [&](Tail::At at) {
+      return (at == Tail::At::free || at == Tail::At::sealed) && tail.page.bytes > 4096 &&
+             advance_done(tail.page, at == Tail::At::free ? tail.offset : 0);
+    };
     Tail::At at = tail.find();
     if (!drained(at)) return Code::empty;
     UseReserve reserve(lane.me);
-    auto next = allocate_page(lane.me, lane.segment.min_page_bytes());  // first: a tail that is sealed without a page to follow would be of no use
+    // first: a tail that is sealed without a page to follow would be of no use
+    auto next = allocate_page(lane.me, lane.segment.min_page_bytes());
     if (!next) return lane.failed(next.status());
     for (; drained(at) && !linked; at = tail.find()) {
-      if (at == Tail::At::free) tail.seal();
-      else if (!(linked = tail.link(*next))) break;
+      if (at == Tail::At::free)
+        tail.seal();
+      else if (!(linked = tail.link(*next)))
+        break;
       if (linked) break;
     }
     if (!linked) give_back(lane.me, *next, kFirstRecord);

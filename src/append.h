@@ -27,7 +27,9 @@ class Tail {
   std::uint64_t offset = 0;  // of the FREE word or the SEAL
   std::uint64_t ids = 0;     // of the page, before `offset`
   /// Of the next record here.
-  std::uint64_t next_id() const { return page ? id_of(page, ids) : lane_.stream.first_id.load(std::memory_order_relaxed); }
+  std::uint64_t next_id() const {
+    return page ? id_of(page, ids) : lane_.stream.first_id.load(std::memory_order_relaxed);
+  }
 
   /// At::free: ends the page here. Lost: find() walks on.
   void seal();
@@ -82,7 +84,8 @@ constexpr std::uint32_t size_flags(std::uint64_t payload) { return payload > kMa
 char* lay(char* at, std::uint64_t payload, std::uint32_t flags, std::uint64_t stamp_us);
 
 /// Appends these records as one: all or nothing. `first_id` gets the id of the first; the others follow. `due_ms`: into the delayed lane.
-Code append_all(Lane& lane, std::span<const Parts> records, std::uint64_t& first_id, std::uint64_t due_ms = 0);
+Code append_all(Lane& lane, std::span<const Parts> records, std::uint64_t& first_id,
+                std::uint64_t due_ms = 0);
 Code append_one(Lane& lane, const Parts& record, std::uint64_t& id, std::uint64_t due_ms = 0);
 
 /// A page of its own with one WRITING(me) record of that size and flags, linked; pinned. For reserve()d and moved items that are large.

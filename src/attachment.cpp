@@ -24,7 +24,8 @@ struct Attachment::Registry {
   static void in_parent() { registry().mutex.unlock(); }
   static void in_child() {
     Registry& r = registry();
-    for (auto& [serial, attachment] : r.by_serial) attachment->alive_.reset(), attachment->presence_.reset(), attachment->segment_->forget_file();
+    for (auto& [serial, attachment] : r.by_serial)
+      attachment->alive_.reset(), attachment->presence_.reset(), attachment->segment_->forget_file();
     new (&r.mutex) std::recursive_mutex;
     r.by_inode.clear();
   }
@@ -59,8 +60,10 @@ void Attachment::release_thread(std::uint64_t serial, ThreadContext* context) {
   std::lock_guard lock(r.mutex);
   if (cached_.serial == serial) cached_ = {};
   auto found = r.by_serial.find(serial);
-  if (found == r.by_serial.end() || found->second->forked()) return;  // the attachment went first, or is our parent's
-  for (; context->holds_cached > 0; context->holds_cached--) found->second->shared_holds_.fetch_and(~(1ULL << context->hold_cache[context->holds_cached - 1]));
+  // the attachment went first, or is our parent's
+  if (found == r.by_serial.end() || found->second->forked()) return;
+  for (; context->holds_cached > 0; context->holds_cached--)
+    found->second->shared_holds_.fetch_and(~(1ULL << context->hold_cache[context->holds_cached - 1]));
   std::lock_guard threads(found->second->threads_mutex_);
   context->in_use = false;
 }
@@ -81,17 +84,22 @@ ThreadContext* Attachment::find_thread() {
       for (std::uint32_t i = 0; i < kMaxThreads && !pins; i++) {
         if (!segment_->back(Table::pins, i + 1)) return nullptr;
         // The mark first: whoever scans the pins must come by here before anything is pinned.
-        for (std::uint64_t used = header.pins_used.load(std::memory_order_relaxed); used < i + 1 && !header.pins_used.compare_exchange_weak(used, i + 1);) {}
+        for (std::uint64_t used = header.pins_used.load(std::memory_order_relaxed);
+             used < i + 1 && !header.pins_used.compare_exchange_weak(used, i + 1);) {
+        }
         PinWords& words = segment_->pins(i);
         std::uint64_t none = 0;
-        if (words.owner.load(std::memory_order_relaxed) == 0 && words.owner.compare_exchange_strong(none, slot_)) pins = &words;
+        if (words.owner.load(std::memory_order_relaxed) == 0 &&
+            words.owner.compare_exchange_strong(none, slot_))
+          pins = &words;
       }
       if (!pins) return nullptr;
       threads_.push_back(std::make_unique<ThreadContext>());
       mine = threads_.back().get();
       mine->hold_quota = threads_.size() <= 8 ? 4 : threads_.size() <= 32 ? 1 : 0;
       mine->pond = this, mine->pins = pins, mine->owner = slot_, mine->owner_bit = 1ULL << slot_ % 64;
-      mine->streams = &segment_->stream(0), mine->lives = &segment_->life(1), mine->pages = segment_->page(1), mine->holds = participant_->hold;
+      mine->streams = &segment_->stream(0), mine->lives = &segment_->life(1), mine->pages = segment_->page(1),
+      mine->holds = participant_->hold;
       mine->largest_straight = segment_->max_page_bytes() / 4 - kRecordHeader;
     }
     mine->in_use = true;
@@ -104,26 +112,33 @@ int Attachment::take_shared_hold() {
   for (std::uint64_t taken = shared_holds_.load(std::memory_order_relaxed);;) {
     if (taken == ~0ULL) return -1;
     int hold = std::countr_one(taken);
-    if (!shared_holds_.compare_exchange_weak(taken, taken | 1ULL << hold, std::memory_order_acquire)) continue;
+    if (!shared_holds_.compare_exchange_weak(taken, taken | 1ULL << hold, std::memory_order_acquire))
+      continue;
     auto& used = participant_->holds_used;  // before the pin itself: who scans looks no further than this
-    for (std::uint32_t n = used.load(std::memory_order_relaxed); n <= static_cast<std::uint32_t>(hold) && !used.compare_exchange_weak(n, static_cast<std::uint32_t>(hold) + 1);) {}
+    for (std::uint32_t n = used.load(std::memory_order_relaxed);
+         n <= static_cast<std::uint32_t>(hold) &&
+         !used.compare_exchange_weak(n, static_cast<std::uint32_t>(hold) + 1);) {
+    }
     return hold;
   }
 }
 
 // ------------------------------------------------------------------------------------------------------------ attach, leave
 
-Attachment::Attachment(std::shared_ptr<Segment> segment, const Options& options) : segment_(std::move(segment)), options_(options), witness_(sys::process_witness()) {
+Attachment::Attachment(std::shared_ptr<Segment> segment, const Options& options)
+    : segment_(std::move(segment)), options_(options), witness_(sys::process_witness()) {
   Registry& r = registry();
   std::lock_guard lock(r.mutex);
   serial_ = r.next_serial++;
   r.by_serial[serial_] = this;
 }
 
-Result<std::shared_ptr<Attachment>> Attachment::open(const std::string& pond, const Options& options, bool create) {
+Result<std::shared_ptr<Attachment>> Attachment::open(const std::string& pond, const Options& options,
+                                                     bool create) {
   if (Status good = Segment::check_name(pond); !good) return good;
   Registry& r = registry();
-  std::vector<std::shared_ptr<Attachment>> dropped;  // if we turn out to hold the last reference, it goes after the registry's lock
+  // if we turn out to hold the last reference, it goes after the registry's lock
+  std::vector<std::shared_ptr<Attachment>> dropped;
   std::lock_guard lock(r.mutex);
   for (int tries = 0; tries < 100; tries++) {
     auto file = Segment::open_file(pond);
@@ -145,12 +160,15 @@ Result<std::shared_ptr<Attachment>> Attachment::open(const std::string& pond, co
       }
       auto mapped = Segment::map(pond, std::move(*file), options, *state);
       sys::FileInfo named;  // the segment that was opened, or its folder, may have been replaced by now
-      if (!mapped && (!state->is_same() || sys::describe(Segment::path_of(pond), named) || named.inode != info.inode)) continue;
+      if (!mapped &&
+          (!state->is_same() || sys::describe(Segment::path_of(pond), named) || named.inode != info.inode))
+        continue;
       if (!mapped) return mapped.status();
       segment = *mapped;
     } else {
       auto right = state->exclusive();
-      if (!right && right.status().error_number() == ENOENT) continue;  // the folder went with a pond that was removed just now
+      // the folder went with a pond that was removed just now
+      if (!right && right.status().error_number() == ENOENT) continue;
       if (!right) return right.status();
       if (!state->is_same()) continue;
       auto made = Segment::create(pond, options, *state);
@@ -169,7 +187,8 @@ Result<std::shared_ptr<Attachment>> Attachment::open(const std::string& pond, co
     }
     if (attachment->usable() == Code::removed) continue;  // while we were on the way
     sys::FileInfo info;
-    if (!sys::describe(attachment->segment_->file(), info)) r.by_inode[{info.device, info.inode}] = attachment;
+    if (!sys::describe(attachment->segment_->file(), info))
+      r.by_inode[{info.device, info.inode}] = attachment;
     return attachment;
   }
   return Status(Code::busy, "pond " + pond + ": is created and removed all the time by others; try again");
@@ -191,13 +210,17 @@ bool Attachment::reap_from_spare(const std::shared_ptr<Segment>& segment, const 
 
 // Killed before LIVE: the slot is FREE and its lock gone, nothing happened. Killed after: a death like any other.
 Status Attachment::take_slot(bool spare) {
-  if (int error = sys::open_again(segment_->file(), alive_)) return {Code::system, Segment::path_of(name()) + ": cannot open it again: " + std::strerror(error), error};
+  if (int error = sys::open_again(segment_->file(), alive_))
+    return {Code::system, Segment::path_of(name()) + ": cannot open it again: " + std::strerror(error),
+            error};
   Header& header = segment_->header();
   for (std::uint32_t slot = 1; slot <= segment_->max_participants() + (spare ? 1 : 0); slot++) {
     if (spare) slot = segment_->max_participants() + 1;
     if (Status backed = segment_->back(Table::participants, slot + 1); !backed) return backed;
     ParticipantWords& words = segment_->participant(slot);
-    auto is_free = [&] { return words.state.load(std::memory_order_acquire) == static_cast<std::uint32_t>(SlotState::free); };
+    auto is_free = [&] {
+      return words.state.load(std::memory_order_acquire) == static_cast<std::uint32_t>(SlotState::free);
+    };
     if (!is_free() || !begin_recovery(slot)) continue;
     // With the slot's recovery lock: a reaper whose look is old by now can't take us for the one that it saw dead.
     struct Recovered {
@@ -213,12 +236,16 @@ Status Attachment::take_slot(bool spare) {
     words.pid.store(sys::process(), std::memory_order_relaxed);
     words.start_time.store(sys::start_time(sys::process()), std::memory_order_relaxed);
     words.attached_ms.store(sys::coarse_us() / 1000, std::memory_order_relaxed);
-    for (std::uint64_t used = header.participants_used.load(); used < slot && !header.participants_used.compare_exchange_weak(used, slot);) {}
+    for (std::uint64_t used = header.participants_used.load();
+         used < slot && !header.participants_used.compare_exchange_weak(used, slot);) {
+    }
     words.state.store(static_cast<std::uint32_t>(SlotState::live), std::memory_order_release);
     slot_ = slot, participant_ = &words;
     return {};
   }
-  return {Code::full, "pond " + name() + ": all " + std::to_string(segment_->max_participants()) + " participant slots are taken by live processes; a pond created with more max_participants has more"};
+  return {Code::full, "pond " + name() + ": all " + std::to_string(segment_->max_participants()) +
+                          " participant slots are taken by live processes; a pond created with more "
+                          "max_participants has more"};
 }
 
 Attachment::~Attachment() {
@@ -235,8 +262,11 @@ Attachment::~Attachment() {
 void Attachment::leave() {
   std::int64_t open = 0;
   for (auto& context : threads_) open += context->open_claims;
-  if (ThreadContext* me = open == 0 && usable() == Code::ok ? thread() : nullptr) recycle(*me, {});  // what was pinned when it was unlinked
-  if (open != 0) return say(Severity::warning, "pond " + name() + ": closed with " + std::to_string(open) + " open claims; they go back to their queues");
+  // what was pinned when it was unlinked
+  if (ThreadContext* me = open == 0 && usable() == Code::ok ? thread() : nullptr) recycle(*me, {});
+  if (open != 0)
+    return say(Severity::warning, "pond " + name() + ": closed with " + std::to_string(open) +
+                                      " open claims; they go back to their queues");
   for (auto& context : threads_) {
     context->pins->pin.store(0, std::memory_order_release);
     context->pins->hold.store(0, std::memory_order_release);
@@ -251,13 +281,16 @@ void Attachment::leave() {
 
 bool Attachment::is_dead(std::uint32_t slot) const {
   ParticipantWords& words = segment_->participant(slot);
-  if (slot == slot_ || words.state.load(std::memory_order_acquire) != static_cast<std::uint32_t>(SlotState::live)) return false;
+  if (slot == slot_ ||
+      words.state.load(std::memory_order_acquire) != static_cast<std::uint32_t>(SlotState::live))
+    return false;
   return !sys::locked_by_another(alive_, kAliveByte + slot);
 }
 
 std::vector<std::uint32_t> Attachment::dead() const {
   std::vector<std::uint32_t> out;
-  std::uint64_t used = std::min<std::uint64_t>(segment_->header().participants_used.load(std::memory_order_acquire), segment_->max_participants() + 1);
+  std::uint64_t used = std::min<std::uint64_t>(
+      segment_->header().participants_used.load(std::memory_order_acquire), segment_->max_participants() + 1);
   for (std::uint32_t slot = 1; slot <= used; slot++)
     if (is_dead(slot)) out.push_back(slot);
   return out;
@@ -283,9 +316,12 @@ void Attachment::start_maintenance(std::function<void(Attachment&)> work) {
   maintenance_ = std::thread([this, work = std::move(work)] {
     while (!stopping_.load()) {
       std::vector<std::int32_t> pids;
-      std::uint64_t used = std::min<std::uint64_t>(segment_->header().participants_used.load(), segment_->max_participants() + 1);
+      std::uint64_t used = std::min<std::uint64_t>(segment_->header().participants_used.load(),
+                                                   segment_->max_participants() + 1);
       for (std::uint32_t slot = 1; slot <= used; slot++)
-        if (slot != slot_ && segment_->participant(slot).state.load() == static_cast<std::uint32_t>(SlotState::live)) pids.push_back(segment_->participant(slot).pid.load());
+        if (slot != slot_ &&
+            segment_->participant(slot).state.load() == static_cast<std::uint32_t>(SlotState::live))
+          pids.push_back(segment_->participant(slot).pid.load());
       watch_->set(pids);
       watch_->wait(100'000);
       if (!stopping_.load()) work(*this);

@@ -37,7 +37,7 @@ struct ThreadContext {
   std::uint64_t owner_bit = 0;   // in a page's `owners`
   std::int64_t open_claims = 0;  // claims taken by this thread minus those settled by it
   std::uint32_t claims_made = 0, empty_looks = 0;
-  std::uint64_t next_lease_us = UINT64_MAX;  // the earliest deadline that the last look met
+  std::uint64_t next_lease_us = UINT64_MAX;           // the earliest deadline that the last look met
   std::uint64_t leases_looked_us = 0, leases_of = 0;  // when and of which lane
   // Hold pins kept for the next claim: 4 for each of a process's first threads, then 1, then none, so that some are always left to share.
   int hold_quota = 0, holds_cached = 0;
@@ -47,15 +47,17 @@ struct ThreadContext {
   LifeEntry* lives = nullptr;
   char* pages = nullptr;
   std::atomic<std::uint32_t>* holds = nullptr;  // the participant's hold pins
-  std::uint64_t backed = 0;                     // units known to have memory; 0 without membarrier: no straight way
-  std::uint64_t largest_straight = 0;           // bytes of an item
+  // units known to have memory; 0 without membarrier: no straight way
+  std::uint64_t backed = 0;
+  std::uint64_t largest_straight = 0;  // bytes of an item
   Cursor cursors[16];
   bool in_use = false;
   bool may_use_reserve = false;  // of pages: while it moves or shrinks
 
   Cursor& cursor(Binding stream, int lane) {
     Cursor& c = cursors[(stream.index() * 3 + static_cast<unsigned>(lane)) & 15];
-    if (c.binding != stream.raw || c.lane != static_cast<std::uint32_t>(lane)) c = Cursor{stream.raw, {}, 0, static_cast<std::uint32_t>(lane)};
+    if (c.binding != stream.raw || c.lane != static_cast<std::uint32_t>(lane))
+      c = Cursor{stream.raw, {}, 0, static_cast<std::uint32_t>(lane)};
     return c;
   }
 };
@@ -63,7 +65,8 @@ struct ThreadContext {
 class Attachment : public std::enable_shared_from_this<Attachment> {
  public:
   /// The process's attachment to that pond; a second call shares it. `create`: makes the pond if there is none.
-  static Result<std::shared_ptr<Attachment>> open(const std::string& pond, const Options& options, bool create);
+  static Result<std::shared_ptr<Attachment>> open(const std::string& pond, const Options& options,
+                                                  bool create);
   /// Another participant over the same mapping: for tests that need several in one process.
   static Result<std::shared_ptr<Attachment>> join(const Attachment& other);
   ~Attachment();
@@ -78,15 +81,18 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
 
   /// ok, `removed` or `forked`. Two loads.
   Code usable() const {
-    if (witness_->load(std::memory_order_relaxed) != 1) [[unlikely]] return Code::forked;
-    if (segment_->header().removed.load(std::memory_order_relaxed)) [[unlikely]] return Code::removed;
+    if (witness_->load(std::memory_order_relaxed) != 1) [[unlikely]]
+      return Code::forked;
+    if (segment_->header().removed.load(std::memory_order_relaxed)) [[unlikely]]
+      return Code::removed;
     return Code::ok;
   }
   bool forked() const { return witness_->load(std::memory_order_relaxed) != 1; }
 
   /// This thread's context; null if all pin slots are taken.
   ThreadContext* thread() {
-    if (cached_.serial == serial_) [[likely]] return cached_.context;
+    if (cached_.serial == serial_) [[likely]]
+      return cached_.context;
     return find_thread();
   }
 
@@ -97,13 +103,16 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
 
   // Hold pins: handed out within this process only.
   int take_hold(ThreadContext& me) {
-    if (me.holds_cached) [[likely]] return me.hold_cache[--me.holds_cached];
+    if (me.holds_cached) [[likely]]
+      return me.hold_cache[--me.holds_cached];
     return take_shared_hold();
   }
   void give_hold(ThreadContext& me, int hold) {
     participant_->hold[hold].store(0, std::memory_order_release);
-    if (me.holds_cached < me.hold_quota) me.hold_cache[me.holds_cached++] = static_cast<std::int16_t>(hold);
-    else shared_holds_.fetch_and(~(1ULL << hold), std::memory_order_release);
+    if (me.holds_cached < me.hold_quota)
+      me.hold_cache[me.holds_cached++] = static_cast<std::int16_t>(hold);
+    else
+      shared_holds_.fetch_and(~(1ULL << hold), std::memory_order_release);
   }
 
   /// Several claims of one page on one hold: every one after the first counts. True: it was the last.
@@ -168,8 +177,8 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
 
   std::shared_ptr<Segment> segment_;
   Options options_;
-  sys::Fd alive_;      // holds the slot's lock
-  sys::Fd presence_;   // shared lock in the state folder
+  sys::Fd alive_;     // holds the slot's lock
+  sys::Fd presence_;  // shared lock in the state folder
   const std::atomic<std::uint32_t>* witness_;
   std::uint64_t serial_;
   std::uint32_t slot_ = 0;

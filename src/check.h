@@ -4,10 +4,10 @@
 #include <cstdio>
 #include <cstdlib>
 
-#define HEADPOND_CHECK(condition)                                                                  \
-  do {                                                                                             \
-    if (!(condition)) [[unlikely]] {                                                               \
-      std::fprintf(stderr, "headpond: defect at %s:%d: %s\n", __FILE__, __LINE__, #condition);     \
-      std::abort();                                                                                \
-    }                                                                                              \
+#define HEADPOND_CHECK(condition)                                                              \
+  do {                                                                                         \
+    if (!(condition)) [[unlikely]] {                                                           \
+      std::fprintf(stderr, "headpond: defect at %s:%d: %s\n", __FILE__, __LINE__, #condition); \
+      std::abort();                                                                            \
+    }                                                                                          \
   } while (0)

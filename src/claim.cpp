@@ -22,7 +22,8 @@ class ClaimWalk {
   Code begin() {
     start_epoch_ = lane_.words.epoch.load(std::memory_order_acquire);  // before anything else
     clean_ = true;
-    if (cursor_.page && cursor_.epoch == start_epoch_ && lane_.pin(cursor_.page, page_)) return lane_.current() ? Code::ok : Code::not_found;
+    if (cursor_.page && cursor_.epoch == start_epoch_ && lane_.pin(cursor_.page, page_))
+      return lane_.current() ? Code::ok : Code::not_found;
     cursor_.page = {};
     return from_first();
   }
@@ -54,9 +55,13 @@ class ClaimWalk {
   Code walk_page(Claimed& out) {
     std::uint32_t epoch = page_.header->epoch.load(std::memory_order_acquire);
     Hint head{page_.header->head.load(std::memory_order_acquire)};
-    std::uint64_t offset = head.count() == epoch && head.offset() ? head.offset() : kFirstRecord, base = offset;
+    std::uint64_t offset = head.count() == epoch && head.offset() ? head.offset() : kFirstRecord,
+                  base = offset;
     bool advance = true;  // the hint may move over what has been passed so far
-    auto store_hint = [&](std::uint64_t to) { page_.header->head.store(Hint::make(static_cast<std::uint32_t>(to), epoch).raw, std::memory_order_relaxed); };
+    auto store_hint = [&](std::uint64_t to) {
+      page_.header->head.store(Hint::make(static_cast<std::uint32_t>(to), epoch).raw,
+                               std::memory_order_relaxed);
+    };
     for (;;) {
       if (!page_.holds(offset)) return lane_.damaged(page_, offset, "the walk left the page");
       RecordWord word{page_.word(offset).load(std::memory_order_acquire)};
@@ -137,7 +142,8 @@ bool claim_at(Lane& lane, const PageView& page, std::uint64_t offset, RecordWord
 bool claim_following(Lane& lane, Claimed& claimed) {
   const PageView& page = claimed.page;
   std::uint64_t offset = claimed.offset + page.extent(claimed.offset, claimed.word);
-  std::uint32_t epoch = page.header->epoch.load(std::memory_order_acquire);  // before the record, for the hint
+  // before the record, for the hint
+  std::uint32_t epoch = page.header->epoch.load(std::memory_order_acquire);
   Hint head{page.header->head.load(std::memory_order_acquire)};
   if (!page.holds(offset)) return false;
   RecordWord ready{page.word(offset).load(std::memory_order_acquire)};
@@ -145,7 +151,9 @@ bool claim_following(Lane& lane, Claimed& claimed) {
   Claimed next;
   if (!extent || !claim_at(lane, page, offset, ready, next)) return false;
   if (!lane.current()) return ack(lane, next), false;  // cleared meanwhile
-  if (head.count() == epoch && head.offset() == offset) page.header->head.store(Hint::make(static_cast<std::uint32_t>(offset + extent), epoch).raw, std::memory_order_relaxed);
+  if (head.count() == epoch && head.offset() == offset)
+    page.header->head.store(Hint::make(static_cast<std::uint32_t>(offset + extent), epoch).raw,
+                            std::memory_order_relaxed);
   claimed = next;
   return true;
 }
@@ -153,7 +161,8 @@ bool claim_following(Lane& lane, Claimed& claimed) {
 bool ack(Lane& lane, const Claimed& claimed) {
   (void)lane;
   std::uint64_t expected = claimed.word.raw;
-  return claimed.page.word(claimed.offset).compare_exchange_strong(expected, claimed.word.acked().raw, std::memory_order_acq_rel);
+  return claimed.page.word(claimed.offset)
+      .compare_exchange_strong(expected, claimed.word.acked().raw, std::memory_order_acq_rel);
 }
 
 bool give_back(Lane& lane, const Claimed& claimed) {
@@ -174,7 +183,9 @@ void raise_epochs(Lane& lane, const PageView& page) {
   lane.words.epoch.fetch_add(1, std::memory_order_seq_cst);
 }
 
-bool page_is_over(const PageView& page) { return page.header->next.load(std::memory_order_acquire) != 0 && advance_done(page); }
+bool page_is_over(const PageView& page) {
+  return page.header->next.load(std::memory_order_acquire) != 0 && advance_done(page);
+}
 
 // The source may be in another life by now: then the destination is READY already, and the compare-exchange below fails.
 #if defined(__SANITIZE_THREAD__)
@@ -192,11 +203,14 @@ void help_move(Lane& lane, const PageView& page, std::uint64_t offset, RecordWor
   if (!source || !lane.segment.backed(source.page())) return;
   std::uint64_t bytes = lane.segment.page_bytes(source.page());
   if (at % 8 || at + 8 > bytes) return;
-  RecordWord from{reinterpret_cast<Word*>(lane.segment.page(source.page()) + at)->load(std::memory_order_acquire)};
+  RecordWord from{
+      reinterpret_cast<Word*>(lane.segment.page(source.page()) + at)->load(std::memory_order_acquire)};
   if (from.state() != RecordState::done || from.owner() != word.owner() || from.claims() != claims) return;
   lane.mark(page);
   std::uint64_t expected = word.raw;
-  if (page.word(offset).compare_exchange_strong(expected, word.ready().with_owner(0).raw, std::memory_order_acq_rel)) ring(lane.segment, lane.stream.bell, lane.wake_one());
+  if (page.word(offset).compare_exchange_strong(expected, word.ready().with_owner(0).raw,
+                                                std::memory_order_acq_rel))
+    ring(lane.segment, lane.stream.bell, lane.wake_one());
 }
 
 }  // namespace headpond::internal

@@ -9,9 +9,9 @@ namespace headpond::internal {
 struct Claimed {
   PageView page;
   std::uint64_t offset = 0;
-  RecordWord word;  // the exact CLAIMED word: the fence
+  RecordWord word;       // the exact CLAIMED word: the fence
   bool crashed = false;  // give_back() counts a crash
-  LeaseWord before;  // the lease word before the claim: perhaps who died with the item
+  LeaseWord before;      // the lease word before the claim: perhaps who died with the item
 };
 
 /// The lane's next READY record -> CLAIMED(me), its page left pinned. Codes: ok; empty; timeout (something is on its way out or held up);

@@ -46,7 +46,8 @@ void ClaimAccess::make_run(Lane& lane, Claimed claimed, std::size_t most, std::v
     describe(out.back(), lane, claimed);
     out.back().hold_ = out[first].hold_, out.back().shared_hold_ = out[first].shared_hold_ = true;
   }
-  if (out[first].shared_hold_) lane.me.pond->share_hold(out[first].hold_, static_cast<int>(out.size() - 1 - first));
+  if (out[first].shared_hold_)
+    lane.me.pond->share_hold(out[first].hold_, static_cast<int>(out.size() - 1 - first));
 }
 
 void ClaimAccess::copy_payload(Claim& claim) {
@@ -57,17 +58,22 @@ void ClaimAccess::copy_payload(Claim& claim) {
 
 Reservation ClaimAccess::make(Lane& lane, const Place& place, int hold) {
   Reservation r;
-  r.pond_ = lane.me.pond, r.binding_ = lane.binding.raw, r.reference_ = place.page.reference.raw, r.word_ = place.word.raw;
-  r.ids_before_ = place.ids_before, r.offset_ = static_cast<std::uint32_t>(place.offset), r.hold_ = static_cast<std::int16_t>(hold);
-  r.lane_ = static_cast<std::uint8_t>(lane.number), r.id_ = {static_cast<std::uint64_t>(lane.number) << 60 | place.id};
+  r.pond_ = lane.me.pond, r.binding_ = lane.binding.raw, r.reference_ = place.page.reference.raw,
+  r.word_ = place.word.raw;
+  r.ids_before_ = place.ids_before, r.offset_ = static_cast<std::uint32_t>(place.offset),
+  r.hold_ = static_cast<std::int16_t>(hold);
+  r.lane_ = static_cast<std::uint8_t>(lane.number),
+  r.id_ = {static_cast<std::uint64_t>(lane.number) << 60 | place.id};
   r.data_ = place.page.payload(place.offset, place.word);
-  lane.me.pond->participant().hold[hold].store(place.page.reference.page(), std::memory_order_release);  // before the operation pin goes
+  // before the operation pin goes
+  lane.me.pond->participant().hold[hold].store(place.page.reference.page(), std::memory_order_release);
   lane.me.open_claims++;
   return r;
 }
 
 void ClaimAccess::release(Claim& claim, ThreadContext& me) {
-  if (claim.hold_ >= 0 && (!claim.shared_hold_ || claim.pond_->unshare_hold(claim.hold_))) claim.pond_->give_hold(me, claim.hold_);
+  if (claim.hold_ >= 0 && (!claim.shared_hold_ || claim.pond_->unshare_hold(claim.hold_)))
+    claim.pond_->give_hold(me, claim.hold_);
   me.open_claims--;
   claim.pond_ = nullptr;
   claim.payload_ = {};
@@ -80,15 +86,18 @@ template <class Work>
 Status ClaimAccess::with_claimed(Claim& claim, Work work) {
   if (!claim.pond_) return Code::fenced;
   Code usable = claim.pond_->usable();
-  if (usable == Code::forked) [[unlikely]] return usable;
+  if (usable == Code::forked) [[unlikely]]
+    return usable;
   ThreadContext* me = claim.pond_->thread();
-  if (usable != Code::ok && me) [[unlikely]] return release(claim, *me), usable;
+  if (usable != Code::ok && me) [[unlikely]]
+    return release(claim, *me), usable;
   if (!me) return Code::full;
   Lane lane(*me, Binding{claim.binding_}, claim.lane_);
   Claimed claimed;
   claimed.offset = claim.offset_, claimed.word = RecordWord{claim.word_};
   if (claim.hold_ >= 0) [[likely]] {
-    claimed.page = view_of(lane.segment, Reference{claim.reference_});  // held: it is in the life in which it was claimed
+    // held: it is in the life in which it was claimed
+    claimed.page = view_of(lane.segment, Reference{claim.reference_});
   } else if (!lane.pin(Reference{claim.reference_}, claimed.page)) {
     lane.unpin();
     release(claim, *me);
@@ -152,7 +161,9 @@ std::size_t ClaimAccess::ack_many(std::span<Claim> claims) {
   std::size_t acked = 0;
   for (std::size_t i = 0; i < claims.size();) {
     Claim& first = claims[i];
-    ThreadContext* me = first.pond_ && first.shared_hold_ && first.pond_->usable() == Code::ok ? first.pond_->thread() : nullptr;
+    ThreadContext* me = first.pond_ && first.shared_hold_ && first.pond_->usable() == Code::ok
+                            ? first.pond_->thread()
+                            : nullptr;
     if (!me) {
       acked += first.ack().ok();
       i++;
@@ -164,7 +175,8 @@ std::size_t ClaimAccess::ack_many(std::span<Claim> claims) {
     Claimed claimed;
     claimed.page = view_of(lane.segment, Reference{first.reference_});
     int hold = first.hold_, settled = 0;
-    for (; i < claims.size() && claims[i].pond_ == &pond && claims[i].hold_ == hold && claims[i].shared_hold_; i++, settled++) {
+    for (; i < claims.size() && claims[i].pond_ == &pond && claims[i].hold_ == hold && claims[i].shared_hold_;
+         i++, settled++) {
       claimed.offset = claims[i].offset_, claimed.word = RecordWord{claims[i].word_};
       acked += internal::ack(lane, claimed);
       claims[i].pond_ = nullptr, claims[i].payload_ = {};
@@ -190,7 +202,9 @@ Status ClaimAccess::nack(Claim& claim, milliseconds delay) {
   Over over(claim.binding_, claim.lane_);
   Status moved = with_claimed(claim, [&](Lane& lane, const Claimed& claimed) {
     std::uint64_t due = sys::wall_ms() + static_cast<std::uint64_t>(delay.count());
-    DelayedPrefix prefix{due, static_cast<std::uint16_t>(claimed.word.claims()), static_cast<std::uint16_t>(claimed.word.crashes()), static_cast<std::uint32_t>(lane.number)};
+    DelayedPrefix prefix{due, static_cast<std::uint16_t>(claimed.word.claims()),
+                         static_cast<std::uint16_t>(claimed.word.crashes()),
+                         static_cast<std::uint32_t>(lane.number)};
     Move item;
     item.payload = {Bytes(reinterpret_cast<const char*>(&prefix), sizeof prefix), claim.payload_};
     item.birth = id_of_record(lane, claimed.page, claimed.offset, claimed.word);
@@ -211,18 +225,26 @@ Status ClaimAccess::nack(Claim& claim, milliseconds delay) {
 
 Status ClaimAccess::extend(Claim& claim, milliseconds lease) {
   return with_claimed(claim, [&](Lane& lane, const Claimed& claimed) {
-    lane.stream.policy.fetch_or(kLeased, std::memory_order_seq_cst);  // somebody must look, also in a queue without leases of its own
+    // somebody must look, also in a queue without leases of its own
+    lane.stream.policy.fetch_or(kLeased, std::memory_order_seq_cst);
     // Steps of the coarse clock: at least as long as was asked for.
-    return extend_lease(lane, claimed, sys::coarse_us() + static_cast<std::uint64_t>(lease.count()) * 1000 + 4000) ? Code::ok : Code::fenced;
+    return extend_lease(lane, claimed,
+                        sys::coarse_us() + static_cast<std::uint64_t>(lease.count()) * 1000 + 4000)
+               ? Code::ok
+               : Code::fenced;
   });
 }
 
-Code bury_claimed(Lane& lane, const Claimed& claimed, Cause cause, Bytes reason, std::int32_t pid, int signal) {
+Code bury_claimed(Lane& lane, const Claimed& claimed, Cause cause, Bytes reason, std::int32_t pid,
+                  int signal) {
   DeadPrefix prefix{};
-  prefix.at_ms = sys::wall_ms(), prefix.pid = pid, prefix.signal = static_cast<std::uint16_t>(signal), prefix.cause = static_cast<std::uint8_t>(cause);
-  prefix.priority = static_cast<std::uint8_t>(lane.number), prefix.reason_bytes = static_cast<std::uint32_t>(reason.size());
+  prefix.at_ms = sys::wall_ms(), prefix.pid = pid, prefix.signal = static_cast<std::uint16_t>(signal),
+  prefix.cause = static_cast<std::uint8_t>(cause);
+  prefix.priority = static_cast<std::uint8_t>(lane.number),
+  prefix.reason_bytes = static_cast<std::uint32_t>(reason.size());
   // A claim that only finds the attempts used up delivered nothing, and does not count.
-  prefix.attempts = static_cast<std::uint16_t>(claimed.word.claims() - (cause == Cause::max_attempts)), prefix.crashes = static_cast<std::uint16_t>(claimed.word.crashes());
+  prefix.attempts = static_cast<std::uint16_t>(claimed.word.claims() - (cause == Cause::max_attempts)),
+  prefix.crashes = static_cast<std::uint16_t>(claimed.word.crashes());
   std::string head(reinterpret_cast<const char*>(&prefix), sizeof prefix);
   head.append(reason);
   auto payload = claimed.page.payload(claimed.offset, claimed.word);
@@ -256,8 +278,10 @@ ItemId ClaimAccess::id(const Claim& claim) {
   if (!me) return {};
   Lane lane(*me, Binding{claim.binding_}, claim.lane_);
   PageView page;
-  if (claim.hold_ >= 0) page = view_of(lane.segment, Reference{claim.reference_});
-  else if (!lane.pin(Reference{claim.reference_}, page)) return lane.unpin(), ItemId{};
+  if (claim.hold_ >= 0)
+    page = view_of(lane.segment, Reference{claim.reference_});
+  else if (!lane.pin(Reference{claim.reference_}, page))
+    return lane.unpin(), ItemId{};
   ItemId id = id_of_record(lane, page, claim.offset_, RecordWord{claim.word_});
   if (claim.hold_ < 0) lane.unpin();
   return id;
@@ -270,9 +294,11 @@ ItemId ClaimAccess::commit(Reservation& r) {
   ThreadContext* me = r.pond_->thread();
   if (!me) return r.id_;
   Lane lane(*me, Binding{r.binding_}, r.lane_);
-  Place place{view_of(lane.segment, Reference{r.reference_}), r.offset_, r.ids_before_, r.id_.seq(), RecordWord{r.word_}};
+  Place place{view_of(lane.segment, Reference{r.reference_}), r.offset_, r.ids_before_, r.id_.seq(),
+              RecordWord{r.word_}};
   publish(lane, place, place.word.ready().with_claims(0), 1, lane.wake_one());
-  bool cleared = (lane.stream.state.load(std::memory_order_relaxed) & 0xff) != static_cast<std::uint64_t>(StreamState::live);
+  bool cleared = (lane.stream.state.load(std::memory_order_relaxed) & 0xff) !=
+                 static_cast<std::uint64_t>(StreamState::live);
   r.pond_->give_hold(*me, r.hold_);
   me->open_claims--;
   r.pond_ = nullptr;
@@ -285,7 +311,8 @@ void ClaimAccess::abandon(Reservation& r) {
   ThreadContext* me = r.pond_->thread();
   if (!me) return;
   Lane lane(*me, Binding{r.binding_}, r.lane_);
-  Place place{view_of(lane.segment, Reference{r.reference_}), r.offset_, r.ids_before_, r.id_.seq(), RecordWord{r.word_}};
+  Place place{view_of(lane.segment, Reference{r.reference_}), r.offset_, r.ids_before_, r.id_.seq(),
+              RecordWord{r.word_}};
   internal::abandon(lane, place);
   Reference over = page_is_over(place.page) ? place.page.reference : Reference{};
   r.pond_->give_hold(*me, r.hold_);
@@ -310,15 +337,18 @@ void Claim::give_back() noexcept {
 ItemId Claim::id() const noexcept { return ClaimAccess::id(*this); }
 Status Claim::ack() {
   bool mine = false;
-  if (ClaimAccess::ack_straight(*this, mine)) [[likely]] return mine ? Code::ok : Code::fenced;
+  if (ClaimAccess::ack_straight(*this, mine)) [[likely]]
+    return mine ? Code::ok : Code::fenced;
   return ClaimAccess::ack(*this);
 }
 Status Claim::nack(const NackOptions& options) {
-  if (options.delay.count() < 0 || options.delay > std::chrono::hours(24 * 365)) return {Code::invalid, "delay must be from 0 to 365 days"};
+  if (options.delay.count() < 0 || options.delay > std::chrono::hours(24 * 365))
+    return {Code::invalid, "delay must be from 0 to 365 days"};
   return ClaimAccess::nack(*this, options.delay);
 }
 Status Claim::extend(milliseconds lease) {
-  if (lease.count() < 1 || lease > std::chrono::hours(24 * 30)) return {Code::invalid, "a lease is from 1 ms to 30 days"};
+  if (lease.count() < 1 || lease > std::chrono::hours(24 * 30))
+    return {Code::invalid, "a lease is from 1 ms to 30 days"};
   return ClaimAccess::extend(*this, lease);
 }
 Status Claim::bury(Bytes reason) {

@@ -16,7 +16,8 @@ struct ClaimAccess {
     describe(claim, lane, claimed);
     if (int hold = lane.me.pond->take_hold(lane.me); hold >= 0) [[likely]] {
       claim.hold_ = static_cast<std::int16_t>(hold);
-      lane.me.pond->participant().hold[hold].store(claimed.page.reference.page(), std::memory_order_release);  // before the operation pin goes
+      // before the operation pin goes
+      lane.me.pond->participant().hold[hold].store(claimed.page.reference.page(), std::memory_order_release);
     } else {
       copy_payload(claim);
     }
@@ -44,8 +45,10 @@ struct ClaimAccess {
 
  private:
   static void describe(Claim& claim, Lane& lane, const Claimed& claimed) {
-    claim.pond_ = lane.me.pond, claim.binding_ = lane.binding.raw, claim.reference_ = claimed.page.reference.raw, claim.word_ = claimed.word.raw;
-    claim.offset_ = static_cast<std::uint32_t>(claimed.offset), claim.lane_ = static_cast<std::uint8_t>(lane.number);
+    claim.pond_ = lane.me.pond, claim.binding_ = lane.binding.raw,
+    claim.reference_ = claimed.page.reference.raw, claim.word_ = claimed.word.raw;
+    claim.offset_ = static_cast<std::uint32_t>(claimed.offset),
+    claim.lane_ = static_cast<std::uint8_t>(lane.number);
     auto payload = claimed.page.payload(claimed.offset, claimed.word);
     claim.payload_ = Bytes(payload.data(), payload.size());
     lane.me.open_claims++;
@@ -54,7 +57,8 @@ struct ClaimAccess {
 
  public:
   /// For straight.h: the claim of a small record that has not moved, with a cached hold. REQUIRES: the page is pinned, me.holds_cached.
-  static void fill_straight(Claim& claim, ThreadContext& me, Binding binding, Reference page, std::uint64_t offset, RecordWord word, Bytes payload) {
+  static void fill_straight(Claim& claim, ThreadContext& me, Binding binding, Reference page,
+                            std::uint64_t offset, RecordWord word, Bytes payload) {
     int hold = me.hold_cache[--me.holds_cached];
     me.holds[hold].store(page.page(), std::memory_order_release);  // before the operation pin goes
     claim.pond_ = me.pond, claim.binding_ = binding.raw, claim.reference_ = page.raw, claim.word_ = word.raw;
@@ -65,22 +69,28 @@ struct ClaimAccess {
   /// The straight way of ack(), as in straight.h: the record DONE, if its page is held and has no next (a page that may be over is looked at
   /// in the general way). A page that gets its next a moment later is found to be over by whoever claims past it.
   [[gnu::always_inline]] static bool ack_straight(Claim& claim, bool& mine) {
-    if (!claim.pond_ || claim.hold_ < 0 || claim.shared_hold_) [[unlikely]] return false;
+    if (!claim.pond_ || claim.hold_ < 0 || claim.shared_hold_) [[unlikely]]
+      return false;
     ThreadContext* me = claim.pond_->straight_thread();
-    if (!me || me->holds_cached >= me->hold_quota) [[unlikely]] return false;
+    if (!me || me->holds_cached >= me->hold_quota) [[unlikely]]
+      return false;
     char* base = me->pages + static_cast<std::uint64_t>(Reference{claim.reference_}.page() - 1) * kUnit;
     auto& header = *reinterpret_cast<PageHeader*>(base);
-    if (header.next.load(std::memory_order_acquire) != 0) [[unlikely]] return false;
+    if (header.next.load(std::memory_order_acquire) != 0) [[unlikely]]
+      return false;
     RecordWord claimed{claim.word_};
     std::uint64_t expected = claimed.raw;
-    mine = reinterpret_cast<Word*>(base + claim.offset_)->compare_exchange_strong(expected, claimed.acked().raw, std::memory_order_acq_rel);
+    mine = reinterpret_cast<Word*>(base + claim.offset_)
+               ->compare_exchange_strong(expected, claimed.acked().raw, std::memory_order_acq_rel);
     if (mine) [[likely]] {
       // Acked in order, the page's `done` mark keeps up: all below it was DONE, and now this record is, too.
       std::uint32_t mark = header.done.load(std::memory_order_relaxed);
       if ((mark ? mark : kFirstRecord) == claim.offset_ && !claimed.flags())
-        header.done.store(claim.offset_ + static_cast<std::uint32_t>(kRecordHeader + round8(claimed.size())), std::memory_order_relaxed);
+        header.done.store(claim.offset_ + static_cast<std::uint32_t>(kRecordHeader + round8(claimed.size())),
+                          std::memory_order_relaxed);
       Bell& bell = me->streams[Binding{claim.binding_}.index()].space_bell;
-      if (std::uint32_t seen = bell.load(std::memory_order_acquire); seen & kAsleep) [[unlikely]] ring_sleepers(bell, seen, Wake::all);
+      if (std::uint32_t seen = bell.load(std::memory_order_acquire); seen & kAsleep) [[unlikely]]
+        ring_sleepers(bell, seen, Wake::all);
     }
     me->holds[claim.hold_].store(0, std::memory_order_release);
     me->hold_cache[me->holds_cached++] = claim.hold_;
@@ -92,7 +102,8 @@ struct ClaimAccess {
 };
 
 /// Moves a claimed item to the dead letters. The page is pinned or held.
-Code bury_claimed(Lane& lane, const Claimed& claimed, Cause cause, Bytes reason, std::int32_t pid, int signal);
+Code bury_claimed(Lane& lane, const Claimed& claimed, Cause cause, Bytes reason, std::int32_t pid,
+                  int signal);
 /// The item's id: its birth id if it has moved, else lane and seq, found by a walk over the page.
 ItemId id_of_record(const Lane& lane, const PageView& page, std::uint64_t offset, RecordWord word);
 

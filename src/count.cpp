@@ -45,31 +45,40 @@ Code count_lane(Lane& lane, bool sizes, LaneCount& out) {
     if (first <= seen && seen) return true;
     out.page_bytes += page.bytes;
     out.next_id = std::max(out.next_id, first);
-    if (sizes || page.header->disturbed.load(std::memory_order_acquire) || !sealed_ids(page, ids)) return true;
+    if (sizes || page.header->disturbed.load(std::memory_order_acquire) || !sealed_ids(page, ids))
+      return true;
     out.ready += ids;
     if (!out.first_id && ids) out.first_id = first;
     seen = first + ids - 1;
     out.next_id = std::max(out.next_id, first + ids);
     return false;
   };
-  Code code = for_each_record(lane, on_page, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
-    if (id <= seen) return Visit::go_on;
-    seen = id + word.ids() - 1;
-    out.next_id = std::max(out.next_id, seen + 1);
-    if (word.state() == RecordState::done) return Visit::go_on;
-    if (!out.first_id) out.first_id = id;
-    if (word.state() == RecordState::ready) out.ready++;
-    else if (word.state() == RecordState::claimed) out.claimed++;
-    else out.pending++;
-    if (word.state() == RecordState::ready || word.state() == RecordState::claimed) {
-      std::uint64_t size = page.payload(offset, word).size(), extra = lane.is_log() ? 0 : prefix_bytes(lane.number, page, offset, word);
-      out.payload_bytes += size - std::min(size, extra);
-    }
-    LeaseWord stamp{page.lease(offset).load(std::memory_order_relaxed)};
-    if (!out.oldest_us && word.state() == RecordState::ready && stamp.claims() == 0 && !stamp.mark()) out.oldest_us = stamp.value();
-    return Visit::go_on;
-  });
-  return code == Code::not_found && !lane.current() ? Code::not_found : code == Code::corruption ? code : Code::ok;
+  Code code = for_each_record(
+      lane, on_page, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
+        if (id <= seen) return Visit::go_on;
+        seen = id + word.ids() - 1;
+        out.next_id = std::max(out.next_id, seen + 1);
+        if (word.state() == RecordState::done) return Visit::go_on;
+        if (!out.first_id) out.first_id = id;
+        if (word.state() == RecordState::ready)
+          out.ready++;
+        else if (word.state() == RecordState::claimed)
+          out.claimed++;
+        else
+          out.pending++;
+        if (word.state() == RecordState::ready || word.state() == RecordState::claimed) {
+          std::uint64_t size = page.payload(offset, word).size(),
+                        extra = lane.is_log() ? 0 : prefix_bytes(lane.number, page, offset, word);
+          out.payload_bytes += size - std::min(size, extra);
+        }
+        LeaseWord stamp{page.lease(offset).load(std::memory_order_relaxed)};
+        if (!out.oldest_us && word.state() == RecordState::ready && stamp.claims() == 0 && !stamp.mark())
+          out.oldest_us = stamp.value();
+        return Visit::go_on;
+      });
+  return code == Code::not_found && !lane.current() ? Code::not_found
+         : code == Code::corruption                 ? code
+                                                    : Code::ok;
 }
 
 }  // namespace headpond::internal

@@ -9,9 +9,9 @@ struct LaneCount {
   std::uint64_t ready = 0, claimed = 0;
   std::uint64_t pending = 0;  // WRITING, RETURNING, SPILLING: may become READY
   std::uint64_t payload_bytes = 0, page_bytes = 0;
-  std::uint64_t first_id = 0;  // of the first record that is not DONE; 0: none
-  std::uint64_t next_id = 0;   // of the next record
-  std::uint64_t oldest_us = 0; // birth stamp of the first READY record that has one
+  std::uint64_t first_id = 0;   // of the first record that is not DONE; 0: none
+  std::uint64_t next_id = 0;    // of the next record
+  std::uint64_t oldest_us = 0;  // birth stamp of the first READY record that has one
 };
 
 /// `sizes`: payload bytes and stamps, too, which means looking at every record; without it a sealed page that nobody has claimed from is

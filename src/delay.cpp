@@ -12,7 +12,8 @@ namespace {
 void lower(Word& word, std::uint64_t due_ms) {
   DueWord due{word.load(std::memory_order_acquire)};
   do {
-    if (due.ms() != 0 && due.ms() < due_ms) due_ms = due.ms();  // the version rises all the same: a scan that is under way may not raise it
+    // the version rises all the same: a scan that is under way may not raise it
+    if (due.ms() != 0 && due.ms() < due_ms) due_ms = due.ms();
   } while (!word.compare_exchange_weak(due.raw, due.next(due_ms).raw, std::memory_order_acq_rel));
 }
 
@@ -54,7 +55,8 @@ class DueScan {
           return true;
         },
         [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
-          if (word.state() == RecordState::writing && word.has(kIntent) && word.owner() != lane_.me.owner) help_move(lane_, page, offset, word);
+          if (word.state() == RecordState::writing && word.has(kIntent) && word.owner() != lane_.me.owner)
+            help_move(lane_, page, offset, word);
           if (word.state() == RecordState::ready && prefix_of(page, offset, word).due_ms > now_) {
             keep(page_earliest_, prefix_of(page, offset, word).due_ms);
           } else if (word.state() != RecordState::done) {
@@ -66,7 +68,9 @@ class DueScan {
         },
         [&] { close(); });
     std::uint64_t expected = before.raw;
-    if (code == Code::ok && settled_) lane_.stream.due.compare_exchange_strong(expected, before.next(earliest_).raw, std::memory_order_acq_rel);
+    if (code == Code::ok && settled_)
+      lane_.stream.due.compare_exchange_strong(expected, before.next(earliest_).raw,
+                                               std::memory_order_acq_rel);
     return std::move(due_);
   }
 
@@ -77,7 +81,9 @@ class DueScan {
   void close() {
     if (!page_) return;
     std::uint64_t expected = before_.raw;
-    if (page_settled_) page_.header->due.compare_exchange_strong(expected, before_.next(page_earliest_).raw, std::memory_order_acq_rel);
+    if (page_settled_)
+      page_.header->due.compare_exchange_strong(expected, before_.next(page_earliest_).raw,
+                                                std::memory_order_acq_rel);
     keep(earliest_, page_settled_ ? page_earliest_ : before_.ms());
     settled_ = settled_ && page_settled_;
     page_ = {};
@@ -95,18 +101,22 @@ class DueScan {
 Code promote(Lane& delayed, const Due& due) {
   Unpin unpin{delayed};
   Claimed claimed;
-  if (!delayed.pin(due.page, claimed.page) || !claim_at(delayed, claimed.page, due.offset, due.word, claimed)) return Code::fenced;
+  if (!delayed.pin(due.page, claimed.page) || !claim_at(delayed, claimed.page, due.offset, due.word, claimed))
+    return Code::fenced;
   DelayedPrefix prefix = prefix_of(claimed.page, due.offset, claimed.word);
   auto bytes = claimed.page.payload(due.offset, claimed.word);
   Move item;
   item.payload = {Bytes(bytes.data(), bytes.size()).substr(std::min(bytes.size(), sizeof prefix)), {}};
-  item.birth = due.word.has(kMoved) ? ItemId{claimed.page.moved(due.offset).birth} : ItemId{static_cast<std::uint64_t>(kDelayedLane) << 60 | due.id};
+  item.birth = due.word.has(kMoved) ? ItemId{claimed.page.moved(due.offset).birth}
+                                    : ItemId{static_cast<std::uint64_t>(kDelayedLane) << 60 | due.id};
   item.claims = prefix.attempts, item.crashes = prefix.crashes, item.stamp_us = sys::coarse_us();
   int priority = static_cast<int>(prefix.priority % kPriorities);
   delayed.stream.lanes.fetch_or(1u << priority, std::memory_order_seq_cst);
   Lane to(delayed.me, delayed.binding, priority);
   Code code = move(to, claimed, item);
-  if (code != Code::ok && code != Code::fenced && delayed.pin(due.page, claimed.page)) give_back(delayed, claimed);  // no room: stays due
+  // no room: stays due
+  if (code != Code::ok && code != Code::fenced && delayed.pin(due.page, claimed.page))
+    give_back(delayed, claimed);
   return code;
 }
 

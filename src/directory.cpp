@@ -13,13 +13,17 @@ namespace {
 // Two 32-bit slot numbers + 1 in one word.
 constexpr std::uint32_t low(std::uint64_t word) { return static_cast<std::uint32_t>(word); }
 constexpr std::uint32_t high(std::uint64_t word) { return static_cast<std::uint32_t>(word >> 32); }
-constexpr std::uint64_t pair(std::uint64_t low_half, std::uint64_t high_half) { return low_half | high_half << 32; }
+constexpr std::uint64_t pair(std::uint64_t low_half, std::uint64_t high_half) {
+  return low_half | high_half << 32;
+}
 
 constexpr std::size_t kHeadBytes = sizeof(SlotWords::bytes);
 constexpr std::size_t kChainBytes = sizeof(SlotWords) - 8;
 
 constexpr std::uint32_t slots_for(std::size_t key_bytes) {
-  return key_bytes <= kHeadBytes ? 1 : 1 + static_cast<std::uint32_t>((key_bytes - kHeadBytes + kChainBytes - 1) / kChainBytes);
+  return key_bytes <= kHeadBytes
+             ? 1
+             : 1 + static_cast<std::uint32_t>((key_bytes - kHeadBytes + kChainBytes - 1) / kChainBytes);
 }
 
 std::uint64_t hash_of(const std::string& bytes) {  // FNV-1a, then mixed: short keys differ in all bits
@@ -35,7 +39,9 @@ std::uint64_t get(const Word& word) { return word.load(std::memory_order_relaxed
 constexpr std::uint64_t state_word(std::uint64_t generation, Kind kind, StreamState state) {
   return generation << 28 | static_cast<std::uint64_t>(kind) << 8 | static_cast<std::uint64_t>(state);
 }
-StreamState state_of(const StreamWords& stream) { return static_cast<StreamState>(stream.state.load(std::memory_order_acquire) & 0xff); }
+StreamState state_of(const StreamWords& stream) {
+  return static_cast<StreamState>(stream.state.load(std::memory_order_acquire) & 0xff);
+}
 
 }  // namespace
 
@@ -69,8 +75,12 @@ bool Key::decode(const std::string& bytes, Key& out) {
 
 // ------------------------------------------------------------------------------------------------------------------- lookup
 
-std::uint64_t Directory::buckets() const { return std::min(get(segment_.header().bucket_count), segment_.reserved(Table::buckets)); }
-std::uint64_t Directory::slots() const { return std::min(get(segment_.header().slots_used), segment_.reserved(Table::slots)); }
+std::uint64_t Directory::buckets() const {
+  return std::min(get(segment_.header().bucket_count), segment_.reserved(Table::buckets));
+}
+std::uint64_t Directory::slots() const {
+  return std::min(get(segment_.header().slots_used), segment_.reserved(Table::slots));
+}
 
 std::uint32_t Directory::bucket_of(std::uint64_t hash) const {
   std::uint64_t n = std::max<std::uint64_t>(buckets(), 1), power = std::bit_floor(n);
@@ -82,19 +92,25 @@ std::string Directory::key_bytes(std::uint32_t slot) const {
   std::size_t size = std::min<std::size_t>(high(get(segment_.slot(slot).kind)), 5 + 4 * (4 + kMaxName));
   std::string out(segment_.slot(slot).bytes, std::min(size, kHeadBytes));
   std::uint64_t used = slots();
-  for (std::uint32_t next = high(get(segment_.slot(slot).chain)); out.size() < size && next && next <= used; next = high(get(segment_.slot(next - 1).chain)))
-    out.append(reinterpret_cast<const char*>(&segment_.slot(next - 1)) + 8, std::min(size - out.size(), kChainBytes));
+  for (std::uint32_t next = high(get(segment_.slot(slot).chain)); out.size() < size && next && next <= used;
+       next = high(get(segment_.slot(next - 1).chain)))
+    out.append(reinterpret_cast<const char*>(&segment_.slot(next - 1)) + 8,
+               std::min(size - out.size(), kChainBytes));
   return out;
 }
 
 /// The entry's slot + 1, 0 if there is none.
-std::uint32_t Directory::locate(const Key& key, const std::string& bytes, std::uint64_t hash, std::uint32_t* before) const {
+std::uint32_t Directory::locate(const Key& key, const std::string& bytes, std::uint64_t hash,
+                                std::uint32_t* before) const {
   std::uint64_t used = slots();
   std::uint32_t last = 0;
   std::uint64_t steps = 0;
-  for (std::uint32_t at = low(get(segment_.bucket(bucket_of(hash)))); at && at <= used && steps++ <= used; last = at, at = low(get(segment_.slot(at - 1).chain))) {
+  for (std::uint32_t at = low(get(segment_.bucket(bucket_of(hash)))); at && at <= used && steps++ <= used;
+       last = at, at = low(get(segment_.slot(at - 1).chain))) {
     SlotWords& slot = segment_.slot(at - 1);
-    if (get(slot.hash) != hash || static_cast<Kind>(get(slot.kind) & 0xff) != key.kind || key_bytes(at - 1) != bytes) continue;
+    if (get(slot.hash) != hash || static_cast<Kind>(get(slot.kind) & 0xff) != key.kind ||
+        key_bytes(at - 1) != bytes)
+      continue;
     if (before) *before = last;
     return at;
   }
@@ -102,9 +118,12 @@ std::uint32_t Directory::locate(const Key& key, const std::string& bytes, std::u
 }
 
 template <class Work>
-auto Directory::with_entry(const Key& key, Work work) -> decltype(work(std::declval<Section&>(), std::uint32_t{})) {
+auto Directory::with_entry(const Key& key, Work work)
+    -> decltype(work(std::declval<Section&>(), std::uint32_t{})) {
   for (const std::string* s : {&key.scope, &key.name, &key.key, &key.cursor})
-    if (s->size() > kMaxName) return Status(Code::too_large, "a name has " + std::to_string(s->size()) + " bytes; the limit is " + std::to_string(kMaxName));
+    if (s->size() > kMaxName)
+      return Status(Code::too_large, "a name has " + std::to_string(s->size()) + " bytes; the limit is " +
+                                         std::to_string(kMaxName));
   auto section = Section::enter(me_, kDirectorySection);
   if (!section) return section.status();
   std::string bytes = key.encoded();
@@ -112,7 +131,9 @@ auto Directory::with_entry(const Key& key, Work work) -> decltype(work(std::decl
 }
 
 Status Directory::damaged_entry(Binding found) const {
-  return {Code::corruption, "pond " + me_.pond->name() + ": a directory entry names stream " + std::to_string(found.index()) + ", and there is none; `headpond verify` shows more"};
+  return {Code::corruption, "pond " + me_.pond->name() + ": a directory entry names stream " +
+                                std::to_string(found.index()) +
+                                ", and there is none; `headpond verify` shows more"};
 }
 
 Result<Binding> Directory::find(const Key& key) {
@@ -129,17 +150,23 @@ Result<Binding> Directory::find(const Key& key) {
 
 Status Directory::make_room(std::size_t key_size) {
   Header& header = segment_.header();
-  for (auto [table, count] : {std::pair{Table::slots, get(header.slots_used) + slots_for(key_size) + 4}, {Table::streams, get(header.descriptors_used) + 2}, {Table::buckets, get(header.bucket_count) + 4}})
-    if (Status backed = segment_.back(table, std::min(count, segment_.capacity(table))); !backed) return backed;
+  for (auto [table, count] : {std::pair{Table::slots, get(header.slots_used) + slots_for(key_size) + 4},
+                              {Table::streams, get(header.descriptors_used) + 2},
+                              {Table::buckets, get(header.bucket_count) + 4}})
+    if (Status backed = segment_.back(table, std::min(count, segment_.capacity(table))); !backed)
+      return backed;
   return {};
 }
 
 /// Takes slots, writes the key where nobody looks yet, then links the entry into its bucket and its scope. Journal: at most 8 records.
-Result<std::uint32_t> Directory::insert(Section& section, const Key& key, const std::string& bytes, std::uint64_t hash, std::uint32_t scope_slot) {
+Result<std::uint32_t> Directory::insert(Section& section, const Key& key, const std::string& bytes,
+                                        std::uint64_t hash, std::uint32_t scope_slot) {
   Header& header = segment_.header();
   std::uint32_t need = slots_for(bytes.size());
   std::vector<std::uint32_t> slots;  // numbers + 1
-  for (std::uint32_t at = static_cast<std::uint32_t>(get(header.slot_free)); at && at <= this->slots() && slots.size() < need; at = high(get(segment_.slot(at - 1).chain))) slots.push_back(at);
+  for (std::uint32_t at = static_cast<std::uint32_t>(get(header.slot_free));
+       at && at <= this->slots() && slots.size() < need; at = high(get(segment_.slot(at - 1).chain)))
+    slots.push_back(at);
   if (slots.size() == need) {
     section.set(header.slot_free, high(get(segment_.slot(slots.back() - 1).chain)));
     section.set(segment_.slot(slots.back() - 1).chain, 0);
@@ -149,7 +176,9 @@ Result<std::uint32_t> Directory::insert(Section& section, const Key& key, const 
     slots.clear();
     for (std::uint32_t i = 0; i < need; i++) slots.push_back(static_cast<std::uint32_t>(used + i + 1));
     section.set(header.slots_used, used + need);
-    for (std::uint32_t i = 0; i < need; i++) segment_.slot(slots[i] - 1).chain.store(pair(0, i + 1 < need ? slots[i + 1] : 0), std::memory_order_relaxed);
+    for (std::uint32_t i = 0; i < need; i++)
+      segment_.slot(slots[i] - 1)
+          .chain.store(pair(0, i + 1 < need ? slots[i + 1] : 0), std::memory_order_relaxed);
   }
   // Unreachable so far: plain stores, and a death leaves free slots with other bytes.
   SlotWords& slot = segment_.slot(slots[0] - 1);
@@ -185,7 +214,8 @@ void Directory::grow_buckets(Section& section) {
   if (get(header.entry_count) <= n || n + 1 > segment_.reserved(Table::buckets)) return;
   std::uint64_t power = std::bit_floor(n), old = n - power;
   std::vector<std::uint32_t> stay, go;
-  for (std::uint32_t at = low(get(segment_.bucket(static_cast<std::uint32_t>(old)))); at && at <= slots(); at = low(get(segment_.slot(at - 1).chain))) {
+  for (std::uint32_t at = low(get(segment_.bucket(static_cast<std::uint32_t>(old)))); at && at <= slots();
+       at = low(get(segment_.slot(at - 1).chain))) {
     ((get(segment_.slot(at - 1).hash) & (power * 2 - 1)) == old ? stay : go).push_back(at);
     if (stay.size() + go.size() > 12) return;  // more than the journal likes: the chain stays long
   }
@@ -219,16 +249,20 @@ Result<Binding> Directory::find_or_create(const Key& key) {
     if (!scope_slot) {  // a section of its own: two inserts might be more than the journal holds
       auto made = insert(*section, scope, scope_bytes, hash_of(scope_bytes), 0);
       if (made) section->leave();
-      if (!made && segment_.reserved(Table::slots) == segment_.capacity(Table::slots)) return Status(Code::full, "pond " + me_.pond->name() + ": its directory is full");
+      if (!made && segment_.reserved(Table::slots) == segment_.capacity(Table::slots))
+        return Status(Code::full, "pond " + me_.pond->name() + ": its directory is full");
       continue;
     }
     auto made = insert(*section, key, bytes, hash, scope_slot);
     if (!made) {
-      if (segment_.reserved(Table::slots) == segment_.capacity(Table::slots)) return Status(Code::full, "pond " + me_.pond->name() + ": its directory is full");
+      if (segment_.reserved(Table::slots) == segment_.capacity(Table::slots))
+        return Status(Code::full, "pond " + me_.pond->name() + ": its directory is full");
       continue;
     }
     SlotWords& scope_words = segment_.slot(scope_slot - 1);
-    auto stream = new_stream(*section, key.kind, *made, get(segment_.floor(static_cast<std::uint32_t>(hash % kFloors))), nullptr, get(scope_words.value) || get(scope_words.value2));
+    auto stream =
+        new_stream(*section, key.kind, *made, get(segment_.floor(static_cast<std::uint32_t>(hash % kFloors))),
+                   nullptr, get(scope_words.value) || get(scope_words.value2));
     if (!stream && stream.code() == Code::busy) continue;
     if (stream) section->leave();
     return stream;
@@ -237,17 +271,22 @@ Result<Binding> Directory::find_or_create(const Key& key) {
 }
 
 /// A descriptor, LIVE, empty and named by that entry; governed like `like`, or as the creator chose. `busy`: its table must grow first.
-Result<Binding> Directory::new_stream(Section& section, Kind kind, std::uint32_t entry, std::uint64_t first_id, const StreamWords* like, bool limited) {
+Result<Binding> Directory::new_stream(Section& section, Kind kind, std::uint32_t entry,
+                                      std::uint64_t first_id, const StreamWords* like, bool limited) {
   Header& header = segment_.header();
   std::uint64_t used = get(header.descriptors_used);
   std::uint32_t index = static_cast<std::uint32_t>(get(header.descriptor_hint));
   while (index < used && state_of(segment_.stream(index)) != StreamState::free) index++;
-  if (index >= segment_.capacity(Table::streams)) return Status(Code::full, "pond " + me_.pond->name() + ": all " + std::to_string(index) + " streams are taken; a larger limit_bytes gives more");
+  if (index >= segment_.capacity(Table::streams))
+    return Status(Code::full, "pond " + me_.pond->name() + ": all " + std::to_string(index) +
+                                  " streams are taken; a larger limit_bytes gives more");
   if (index >= segment_.reserved(Table::streams)) return Code::busy;
   StreamWords& stream = segment_.stream(index);
   std::uint64_t generation = std::max<std::uint64_t>(stream.state.load(std::memory_order_relaxed) >> 28, 1);
   // FREE: nobody reads it but late hands of an earlier life, whom the generation turns away. So these are plain stores.
-  auto set = [](auto& word, auto value) { word.store(static_cast<decltype(word.load())>(value), std::memory_order_relaxed); };
+  auto set = [](auto& word, auto value) {
+    word.store(static_cast<decltype(word.load())>(value), std::memory_order_relaxed);
+  };
   bool queue = kind == Kind::queue;
   std::uint32_t policy = limited ? static_cast<std::uint32_t>(kLimited) : 0;
   if (header.default_lease_us) policy |= kLeased;
@@ -259,7 +298,8 @@ Result<Binding> Directory::new_stream(Section& section, Kind kind, std::uint32_t
   set(stream.lease_us, like ? get(like->lease_us) : queue ? header.default_lease_us : 0);
   set(stream.max_items, like ? get(like->max_items) : queue ? header.default_max_items : 0);
   set(stream.max_bytes, like ? get(like->max_bytes) : queue ? header.default_max_bytes : 0);
-  set(stream.trimmed, like && !queue ? first_id : 0);  // what was cleared is trimmed, and that never goes back
+  // what was cleared is trimmed, and that never goes back
+  set(stream.trimmed, like && !queue ? first_id : 0);
   set(stream.due, 0), set(stream.used, 0), set(stream.lanes, 1);
   set(stream.last_use, sys::coarse_us() / 1000);
   set(stream.entry, entry);
@@ -284,12 +324,18 @@ void Directory::unlink_entry(Section& section, std::uint32_t at) {
     Word& bucket = segment_.bucket(bucket_of(get(slot.hash)));
     std::uint32_t before = 0;
     std::uint64_t steps = 0;
-    for (std::uint32_t i = low(get(bucket)); i && i != entry && i <= slots() && steps++ <= slots(); i = low(get(segment_.slot(i - 1).chain))) before = i;
+    for (std::uint32_t i = low(get(bucket)); i && i != entry && i <= slots() && steps++ <= slots();
+         i = low(get(segment_.slot(i - 1).chain)))
+      before = i;
     std::uint32_t next = low(get(slot.chain));
-    if (before) section.set(segment_.slot(before - 1).chain, pair(next, high(get(segment_.slot(before - 1).chain))));
-    else section.set(bucket, next);
+    if (before)
+      section.set(segment_.slot(before - 1).chain, pair(next, high(get(segment_.slot(before - 1).chain))));
+    else
+      section.set(bucket, next);
     std::uint32_t last = entry;
-    for (std::uint32_t more; (more = high(get(segment_.slot(last - 1).chain))) && more <= slots() && steps++ <= 2 * slots();) last = more;
+    for (std::uint32_t more;
+         (more = high(get(segment_.slot(last - 1).chain))) && more <= slots() && steps++ <= 2 * slots();)
+      last = more;
     std::uint64_t free = get(header.slot_free);
     if (last == entry) {
       section.set(slot.chain, pair(0, free));
@@ -311,7 +357,8 @@ void Directory::unlink_entry(Section& section, std::uint32_t at) {
         section.set(words.family, pair(low(get(words.family)), next));
       } else {
         std::uint64_t steps = 0;
-        for (std::uint32_t i = high(get(words.family)); i && i <= slots() && steps++ <= slots(); i = low(get(segment_.slot(i - 1).family)))
+        for (std::uint32_t i = high(get(words.family)); i && i <= slots() && steps++ <= slots();
+             i = low(get(segment_.slot(i - 1).family)))
           if (low(get(segment_.slot(i - 1).family)) == at) {
             section.set(segment_.slot(i - 1).family, pair(next, high(get(segment_.slot(i - 1).family))));
             break;
@@ -362,7 +409,8 @@ Result<Directory::Values> Directory::set_values(const Key& key, Values wanted, b
       }
       SlotWords& slot = segment_.slot(at - 1);
       Values set = wanted;
-      if (raise) set.first = std::max(set.first, get(slot.value)), set.second = std::max(set.second, get(slot.value2));
+      if (raise)
+        set.first = std::max(set.first, get(slot.value)), set.second = std::max(set.second, get(slot.value2));
       section.set(slot.value, set.first);
       section.set(slot.value2, set.second);
       section.leave();
@@ -375,18 +423,22 @@ Result<Directory::Values> Directory::set_values(const Key& key, Values wanted, b
 
 Status Directory::retire(Binding stream, std::uint64_t next_id, bool keep_name) {
   for (int tries = 0; tries < 100; tries++) {
-    if (Status room = make_room(0); !room) keep_name = false;  // no successor can be made: the next user of the name tries again
+    // no successor can be made: the next user of the name tries again
+    if (Status room = make_room(0); !room) keep_name = false;
     auto section = Section::enter(me_, kDirectorySection);
     if (!section) return section.status();
     StreamWords& words = segment_.stream(stream.index());
     std::uint64_t state = words.state.load(std::memory_order_acquire);
-    if (state >> 28 != stream.generation() || state_of(words) != StreamState::clearing) return section->leave(), Status{};  // done by another
+    // done by another
+    if (state >> 28 != stream.generation() || state_of(words) != StreamState::clearing)
+      return section->leave(), Status{};
     auto kind = static_cast<Kind>(state >> 8 & 0xff);
     std::uint32_t at = static_cast<std::uint32_t>(get(words.entry));
     if (at && at <= slots() && get(segment_.slot(at - 1).value) == stream.raw) {
       // The floor first, and never undone: it only rises, so that no id comes twice whoever dies here.
       Word& floor = segment_.floor(static_cast<std::uint32_t>(get(segment_.slot(at - 1).hash) % kFloors));
-      for (std::uint64_t now = floor.load(); now < next_id && !floor.compare_exchange_weak(now, next_id);) {}
+      for (std::uint64_t now = floor.load(); now < next_id && !floor.compare_exchange_weak(now, next_id);) {
+      }
       if (keep_name) {
         auto next = new_stream(*section, kind, at, next_id, &words, false);
         if (!next && next.code() == Code::busy) continue;
@@ -407,14 +459,16 @@ Result<bool> Directory::free_descriptor(Binding stream) {
   {
     auto own = Section::try_enter(me_, stream_section(stream.index()));
     if (!own) return false;
-    for (LaneWords& lane : segment_.stream(stream.index()).lane) settled = settled && Reference{lane.first.load(std::memory_order_acquire)}.is_tomb();
+    for (LaneWords& lane : segment_.stream(stream.index()).lane)
+      settled = settled && Reference{lane.first.load(std::memory_order_acquire)}.is_tomb();
     own->leave();
   }
   auto section = Section::enter(me_, kDirectorySection);
   if (!section) return section.status();
   StreamWords& words = segment_.stream(stream.index());
   std::uint64_t state = words.state.load(std::memory_order_acquire);
-  if (state >> 28 != stream.generation() || state_of(words) != StreamState::tombed) return section->leave(), true;
+  if (state >> 28 != stream.generation() || state_of(words) != StreamState::tombed)
+    return section->leave(), true;
   if (!settled) return section->leave(), false;
   for (LaneWords& lane : words.lane)
     if (!Reference{lane.first.load(std::memory_order_acquire)}.is_tomb()) return section->leave(), false;
@@ -434,27 +488,35 @@ Result<std::vector<Directory::Listed>> Directory::list(const std::string* scope)
     if (!Key::decode(key_bytes(at - 1), entry.key)) return;
     std::uint64_t value = get(segment_.slot(at - 1).value);
     bool stream = entry.key.kind == Kind::queue || entry.key.kind == Kind::log;
-    if (stream && Binding{value}.index() >= segment_.reserved(Table::streams)) return;  // damaged: verify() says so
-    if (stream) entry.stream = Binding{value};
-    else entry.values = {value, get(segment_.slot(at - 1).value2)};
+    // damaged: verify() says so
+    if (stream && Binding{value}.index() >= segment_.reserved(Table::streams)) return;
+    if (stream)
+      entry.stream = Binding{value};
+    else
+      entry.values = {value, get(segment_.slot(at - 1).value2)};
     out.push_back(std::move(entry));
   };
   if (scope) {
     Key key{Kind::scope, *scope, {}, {}, {}};
     auto found = with_entry(key, [&](Section& section, std::uint32_t at) -> Result<bool> {
       if (at)
-        for (std::uint32_t i = high(get(segment_.slot(at - 1).family)), steps = 0; i && i <= slots() && steps++ <= slots(); i = low(get(segment_.slot(i - 1).family))) add(i);
+        for (std::uint32_t i = high(get(segment_.slot(at - 1).family)), steps = 0;
+             i && i <= slots() && steps++ <= slots(); i = low(get(segment_.slot(i - 1).family)))
+          add(i);
       section.leave();
       return true;
     });
     if (!found) return found.status();
     return out;
   }
-  for (std::uint64_t bucket = 0; bucket < buckets();) {  // some buckets at a time, so that nobody waits for long
+  // some buckets at a time, so that nobody waits for long
+  for (std::uint64_t bucket = 0; bucket < buckets();) {
     auto section = Section::enter(me_, kDirectorySection);
     if (!section) return section.status();
     for (int i = 0; i < 256 && bucket < buckets(); i++, bucket++)
-      for (std::uint32_t at = low(get(segment_.bucket(static_cast<std::uint32_t>(bucket)))), steps = 0; at && at <= slots() && steps++ <= slots(); at = low(get(segment_.slot(at - 1).chain))) add(at);
+      for (std::uint32_t at = low(get(segment_.bucket(static_cast<std::uint32_t>(bucket)))), steps = 0;
+           at && at <= slots() && steps++ <= slots(); at = low(get(segment_.slot(at - 1).chain)))
+        add(at);
     section->leave();
   }
   return out;
@@ -465,7 +527,9 @@ Result<Key> Directory::key_of(Binding stream) {
   if (!section) return section.status();
   std::uint64_t at = get(segment_.stream(stream.index()).entry);
   Key key;
-  bool good = at && at <= slots() && get(segment_.slot(static_cast<std::uint32_t>(at - 1)).value) == stream.raw && Key::decode(key_bytes(static_cast<std::uint32_t>(at - 1)), key);
+  bool good = at && at <= slots() &&
+              get(segment_.slot(static_cast<std::uint32_t>(at - 1)).value) == stream.raw &&
+              Key::decode(key_bytes(static_cast<std::uint32_t>(at - 1)), key);
   section->leave();
   if (!good) return Code::not_found;
   return key;
@@ -479,23 +543,33 @@ Status Directory::verify(std::vector<std::string>& problems) {
   std::set<std::uint32_t> seen;
   std::set<std::uint64_t> named;
   auto once = [&](std::uint32_t at, const char* where) {
-    if (at > used) problems.push_back(std::string("directory: ") + where + " names slot " + std::to_string(at) + " beyond the last");
-    else if (!seen.insert(at).second) problems.push_back(std::string("directory: slot ") + std::to_string(at) + " is met twice, at last in " + where);
-    else return true;
+    if (at > used)
+      problems.push_back(std::string("directory: ") + where + " names slot " + std::to_string(at) +
+                         " beyond the last");
+    else if (!seen.insert(at).second)
+      problems.push_back(std::string("directory: slot ") + std::to_string(at) + " is met twice, at last in " +
+                         where);
+    else
+      return true;
     return false;
   };
   for (std::uint64_t bucket = 0; bucket < buckets(); bucket++)
-    for (std::uint32_t at = low(get(segment_.bucket(static_cast<std::uint32_t>(bucket)))); at; at = low(get(segment_.slot(at - 1).chain))) {
+    for (std::uint32_t at = low(get(segment_.bucket(static_cast<std::uint32_t>(bucket)))); at;
+         at = low(get(segment_.slot(at - 1).chain))) {
       if (!once(at, "a bucket")) break;
       entries++;
-      for (std::uint32_t next = high(get(segment_.slot(at - 1).chain)); next && once(next, "an entry"); next = high(get(segment_.slot(next - 1).chain))) {}
+      for (std::uint32_t next = high(get(segment_.slot(at - 1).chain)); next && once(next, "an entry");
+           next = high(get(segment_.slot(next - 1).chain))) {
+      }
       Key key;
       std::string bytes = key_bytes(at - 1);
       if (!Key::decode(bytes, key)) {
         problems.push_back("directory: slot " + std::to_string(at) + " has a key that is none");
         continue;
       }
-      if (bucket_of(hash_of(bytes)) != bucket) problems.push_back("directory: slot " + std::to_string(at) + " is in a bucket that its key does not hash to");
+      if (bucket_of(hash_of(bytes)) != bucket)
+        problems.push_back("directory: slot " + std::to_string(at) +
+                           " is in a bucket that its key does not hash to");
       if (key.kind != Kind::queue && key.kind != Kind::log) continue;
       Binding stream{get(segment_.slot(at - 1).value)};
       if (stream.index() >= std::min(get(header.descriptors_used), segment_.reserved(Table::streams))) {
@@ -503,17 +577,31 @@ Status Directory::verify(std::vector<std::string>& problems) {
         continue;
       }
       StreamWords& words = segment_.stream(stream.index());
-      if (words.state.load() >> 28 != stream.generation() || (state_of(words) != StreamState::live && state_of(words) != StreamState::clearing)) problems.push_back("I9: slot " + std::to_string(at) + " names stream " + std::to_string(stream.index()) + ", which is not live in that generation");
-      if (!named.insert(stream.raw).second) problems.push_back("I9: stream " + std::to_string(stream.index()) + " has two names");
+      if (words.state.load() >> 28 != stream.generation() ||
+          (state_of(words) != StreamState::live && state_of(words) != StreamState::clearing))
+        problems.push_back("I9: slot " + std::to_string(at) + " names stream " +
+                           std::to_string(stream.index()) + ", which is not live in that generation");
+      if (!named.insert(stream.raw).second)
+        problems.push_back("I9: stream " + std::to_string(stream.index()) + " has two names");
     }
-  if (entries != get(header.entry_count)) problems.push_back("directory: " + std::to_string(entries) + " entries, and its count says " + std::to_string(get(header.entry_count)));
+  if (entries != get(header.entry_count))
+    problems.push_back("directory: " + std::to_string(entries) + " entries, and its count says " +
+                       std::to_string(get(header.entry_count)));
   std::uint64_t free = 0;
-  for (std::uint32_t at = static_cast<std::uint32_t>(get(header.slot_free)); at && once(at, "the free list"); at = high(get(segment_.slot(at - 1).chain))) free++;
-  if (seen.size() != get(header.slots_used)) problems.push_back("directory: " + std::to_string(get(header.slots_used) - seen.size()) + " slots are neither used nor free");
-  if (get(header.descriptors_used) > segment_.reserved(Table::streams)) problems.push_back("directory: " + std::to_string(get(header.descriptors_used)) + " streams are more than there can be");
-  for (std::uint32_t i = 0; i < std::min(get(header.descriptors_used), segment_.reserved(Table::streams)); i++) {
+  for (std::uint32_t at = static_cast<std::uint32_t>(get(header.slot_free)); at && once(at, "the free list");
+       at = high(get(segment_.slot(at - 1).chain)))
+    free++;
+  if (seen.size() != get(header.slots_used))
+    problems.push_back("directory: " + std::to_string(get(header.slots_used) - seen.size()) +
+                       " slots are neither used nor free");
+  if (get(header.descriptors_used) > segment_.reserved(Table::streams))
+    problems.push_back("directory: " + std::to_string(get(header.descriptors_used)) +
+                       " streams are more than there can be");
+  for (std::uint32_t i = 0; i < std::min(get(header.descriptors_used), segment_.reserved(Table::streams));
+       i++) {
     StreamWords& words = segment_.stream(i);
-    if (state_of(words) == StreamState::live && !named.count(Binding::make(i, words.state.load() >> 28).raw)) problems.push_back("I9: stream " + std::to_string(i) + " is live and has no name");
+    if (state_of(words) == StreamState::live && !named.count(Binding::make(i, words.state.load() >> 28).raw))
+      problems.push_back("I9: stream " + std::to_string(i) + " is live and has no name");
   }
   section->leave();
   return {};

@@ -16,7 +16,8 @@ namespace headpond::internal {
 
 struct Key {
   Kind kind = Kind::none;
-  std::string scope, name, key, cursor;  // a queue: name; a log: name = ns, key; a cursor of a log: cursor too
+  // a queue: name; a log: name = ns, key; a cursor of a log: cursor too
+  std::string scope, name, key, cursor;
 
   std::string encoded() const;
   static bool decode(const std::string& bytes, Key& out);
@@ -54,7 +55,8 @@ class Directory {
     if (!section) return section.status();
     StreamWords& words = segment_.stream(stream.index());
     std::uint64_t state = words.state.load(std::memory_order_acquire);
-    bool live = state >> 28 == stream.generation() && static_cast<StreamState>(state & 0xff) == StreamState::live;
+    bool live =
+        state >> 28 == stream.generation() && static_cast<StreamState>(state & 0xff) == StreamState::live;
     if (live) work(words);
     section->leave();
     return live ? Status() : Status(Code::not_found);
@@ -76,11 +78,14 @@ class Directory {
   std::uint64_t buckets() const;
   std::uint64_t slots() const;
   std::uint32_t bucket_of(std::uint64_t hash) const;
-  std::uint32_t locate(const Key& key, const std::string& bytes, std::uint64_t hash, std::uint32_t* before = nullptr) const;
+  std::uint32_t locate(const Key& key, const std::string& bytes, std::uint64_t hash,
+                       std::uint32_t* before = nullptr) const;
   std::string key_bytes(std::uint32_t slot) const;
   Status damaged_entry(Binding found) const;
-  Result<std::uint32_t> insert(Section& section, const Key& key, const std::string& bytes, std::uint64_t hash, std::uint32_t scope_slot);
-  Result<Binding> new_stream(Section& section, Kind kind, std::uint32_t entry, std::uint64_t first_id, const StreamWords* like, bool limited);
+  Result<std::uint32_t> insert(Section& section, const Key& key, const std::string& bytes, std::uint64_t hash,
+                               std::uint32_t scope_slot);
+  Result<Binding> new_stream(Section& section, Kind kind, std::uint32_t entry, std::uint64_t first_id,
+                             const StreamWords* like, bool limited);
   void unlink_entry(Section& section, std::uint32_t slot);
   void grow_buckets(Section& section);
   Status make_room(std::size_t key_bytes);

@@ -49,7 +49,8 @@ Code for_each_record(Lane& lane, OnPage on_page, OnRecord on_record, OnLeave on_
       if (on_record(page, offset, word, id_of(page, ids)) == Visit::stop) return Code::ok;
       // It may have become several records since: a span that is now published is walked as such.
       RecordWord after{page.word(offset).load(std::memory_order_acquire)};
-      if (word.state() == RecordState::writing && after.state() != RecordState::writing) word = after, extent = page.extent(offset, word);
+      if (word.state() == RecordState::writing && after.state() != RecordState::writing)
+        word = after, extent = page.extent(offset, word);
       if (!extent) return lane.damaged(page, offset, "a record is longer than its page");
       offset += extent, ids += word.ids();
     }
@@ -67,7 +68,8 @@ Code for_each_record(Lane& lane, OnPage on_page, OnRecord on_record) {
 
 template <class OnRecord>
 Code for_each_record(Lane& lane, OnRecord on_record) {
-  return for_each_record(lane, [](const PageView&) { return true; }, on_record);
+  return for_each_record(
+      lane, [](const PageView&) { return true; }, on_record);
 }
 
 }  // namespace headpond::internal

@@ -11,7 +11,8 @@ constexpr std::uint64_t round8(std::uint64_t bytes) { return (bytes + 7) & ~7ULL
 
 /// How a record lies in its page: header, MovedRecord if it moved, its size if that does not fit in the word, payload.
 constexpr std::uint64_t record_bytes(std::uint64_t payload, std::uint32_t flags) {
-  return kRecordHeader + ((flags & kMoved) ? sizeof(MovedRecord) : 0) + ((flags & kLarge) ? 8 : 0) + round8(payload);
+  return kRecordHeader + ((flags & kMoved) ? sizeof(MovedRecord) : 0) + ((flags & kLarge) ? 8 : 0) +
+         round8(payload);
 }
 
 struct PageView {
@@ -23,8 +24,12 @@ struct PageView {
   explicit operator bool() const { return header != nullptr; }
   Word& word(std::uint64_t offset) const { return *reinterpret_cast<Word*>(base + offset); }
   Word& lease(std::uint64_t offset) const { return *reinterpret_cast<Word*>(base + offset + 8); }
-  MovedRecord& moved(std::uint64_t offset) const { return *reinterpret_cast<MovedRecord*>(base + offset + kRecordHeader); }
-  bool holds(std::uint64_t offset) const { return offset >= kFirstRecord && offset + 8 <= bytes && offset % 8 == 0; }
+  MovedRecord& moved(std::uint64_t offset) const {
+    return *reinterpret_cast<MovedRecord*>(base + offset + kRecordHeader);
+  }
+  bool holds(std::uint64_t offset) const {
+    return offset >= kFirstRecord && offset + 8 <= bytes && offset % 8 == 0;
+  }
 
   /// Bytes up to the next record; 0: damaged.
   [[gnu::always_inline]] std::uint64_t extent(std::uint64_t offset, RecordWord word) const {
@@ -65,30 +70,44 @@ struct Lane {
   Status error;  // detail of the last code that was not ok, if there is any
 
   Lane(ThreadContext& thread, Binding b, int lane)
-      : me(thread), segment(thread.pond->segment()), stream(segment.stream(b.index())), words(stream.lane[lane]), binding(b), number(lane) {}
+      : me(thread),
+        segment(thread.pond->segment()),
+        stream(segment.stream(b.index())),
+        words(stream.lane[lane]),
+        binding(b),
+        number(lane) {}
 
   std::uint64_t page_stream() const { return binding.index() | static_cast<std::uint64_t>(number) << 28; }
   /// May the operation go on: is the descriptor LIVE in the life that the binding names? Read after a pin: then what was read from the
   /// descriptor before was this stream's. Who ends, sweeps or reaps a stream works in any state of that life.
   bool current() const {
     std::uint64_t state = stream.state.load(std::memory_order_acquire);
-    return state >> 28 == binding.generation() && (any_state || static_cast<StreamState>(state & 0xff) == StreamState::live);
+    return state >> 28 == binding.generation() &&
+           (any_state || static_cast<StreamState>(state & 0xff) == StreamState::live);
   }
 
   /// Pins, then validates: true if the page is in the life that the reference names and belongs to this lane. The other side of the fence
   /// is the recycler's membarrier between unlinking and its look at the pins.
   [[gnu::always_inline]] bool pin(Reference r, PageView& out) const {
-    if (!r || !segment.backed(r.page())) [[unlikely]] return false;
-    if (segment.uses_membarrier()) me.pins->pin.store(r.page(), std::memory_order_release);  // what was read from another page before stays before
-    else me.pins->pin.exchange(r.page(), std::memory_order_seq_cst);
+    if (!r || !segment.backed(r.page())) [[unlikely]]
+      return false;
+    // what was read from another page before stays before
+    if (segment.uses_membarrier())
+      me.pins->pin.store(r.page(), std::memory_order_release);
+    else
+      me.pins->pin.exchange(r.page(), std::memory_order_seq_cst);
     std::atomic_signal_fence(std::memory_order_seq_cst);
     LifeEntry& entry = segment.life(r.page());
     LifeWord life{entry.life.load(std::memory_order_acquire)};
-    if (life.generation() != r.generation() || !life.reachable()) [[unlikely]] return false;
+    if (life.generation() != r.generation() || !life.reachable()) [[unlikely]]
+      return false;
     char* base = segment.page(r.page());
     auto* header = reinterpret_cast<PageHeader*>(base);
-    if (header->stream.load(std::memory_order_relaxed) != page_stream()) [[unlikely]] return false;
-    if (r.page() > me.backed && segment.uses_membarrier()) [[unlikely]] me.backed = r.page();  // the straight way may come here, too
+    if (header->stream.load(std::memory_order_relaxed) != page_stream()) [[unlikely]]
+      return false;
+    // the straight way may come here, too
+    if (r.page() > me.backed && segment.uses_membarrier()) [[unlikely]]
+      me.backed = r.page();
     out = {r, header, base, segment.page_bytes(r.page())};
     return true;
   }
@@ -101,15 +120,23 @@ struct Lane {
   }
   /// Before the first change that takes a READY record away, or makes ids of none.
   static void disturb(const PageView& page) {
-    if (!page.header->disturbed.load(std::memory_order_relaxed)) [[unlikely]] page.header->disturbed.store(1, std::memory_order_seq_cst);
+    if (!page.header->disturbed.load(std::memory_order_relaxed)) [[unlikely]]
+      page.header->disturbed.store(1, std::memory_order_seq_cst);
   }
 
   /// A log's followers all want the record; in the delayed lane all must look at the clock again.
-  Wake wake_one() const { return number == kDelayedLane || (number == 0 && is_log()) ? Wake::all : Wake::one; }
-  bool is_log() const { return (stream.state.load(std::memory_order_relaxed) >> 8 & 0xff) == static_cast<std::uint64_t>(Kind::log); }
+  Wake wake_one() const {
+    return number == kDelayedLane || (number == 0 && is_log()) ? Wake::all : Wake::one;
+  }
+  bool is_log() const {
+    return (stream.state.load(std::memory_order_relaxed) >> 8 & 0xff) ==
+           static_cast<std::uint64_t>(Kind::log);
+  }
   Code damaged(const PageView& page, std::uint64_t offset, const char* what) {
-    error = Status(Code::corruption, "pond " + me.pond->name() + ": stream " + std::to_string(binding.index()) + ", lane " + std::to_string(number) + ", page " +
-                                         std::to_string(page.reference.page()) + " at " + std::to_string(offset) + ": " + what + "; `headpond verify` shows more");
+    error = Status(Code::corruption,
+                   "pond " + me.pond->name() + ": stream " + std::to_string(binding.index()) + ", lane " +
+                       std::to_string(number) + ", page " + std::to_string(page.reference.page()) + " at " +
+                       std::to_string(offset) + ": " + what + "; `headpond verify` shows more");
     return Code::corruption;
   }
   Code failed(Status status) {
@@ -137,6 +164,8 @@ struct Unpin {
 /// For walks that start again when a page has gone under them.
 constexpr int kRestarts = 1'000;
 
-inline std::uint64_t id_of(const PageView& page, std::uint64_t ids_before) { return page.header->first_seq.load(std::memory_order_relaxed) + ids_before; }
+inline std::uint64_t id_of(const PageView& page, std::uint64_t ids_before) {
+  return page.header->first_seq.load(std::memory_order_relaxed) + ids_before;
+}
 
 }  // namespace headpond::internal

@@ -33,7 +33,7 @@ namespace headpond::internal {
 constexpr std::uint64_t kMagic = 0x31646e6f70646165ULL;  // "eadpond1"
 constexpr std::uint32_t kLayoutVersion = 1;
 
-constexpr std::uint32_t kUnit = 1024;  // the smallest page; pages are whole units
+constexpr std::uint32_t kUnit = 1024;             // the smallest page; pages are whole units
 constexpr std::uint32_t kMaxParticipants = 4094;  // and a spare slot, from which a full table is reaped
 constexpr std::uint32_t kMaxThreads = 16384;
 constexpr std::uint32_t kHoldPins = 64;
@@ -46,10 +46,21 @@ constexpr int kDeadLane = 9;
 constexpr int kLanes = 10;
 
 // -------------------------------------------------------------------------------------------------------------------- tables
-enum class Table : std::uint8_t { sections, floors, bitmap, participants, pins, lives, streams, slots, buckets, pages };
+enum class Table : std::uint8_t {
+  sections,
+  floors,
+  bitmap,
+  participants,
+  pins,
+  lives,
+  streams,
+  slots,
+  buckets,
+  pages
+};
 constexpr int kTables = 10;
 
-struct TableInfo {  // the creator, never changed
+struct TableInfo {         // the creator, never changed
   std::uint64_t offset;    // in the file, a multiple of 4,096
   std::uint64_t capacity;  // elements
 };
@@ -79,15 +90,17 @@ struct alignas(128) Header {
   std::uint32_t unused;
   TableInfo table[kTables];
 
-  alignas(128) Word removed;      // 1 once the name is gone: whoever removes it
-  Word reserved[kTables];         // elements backed by memory: whoever grows the table, atomic maximum after posix_fallocate
-  Word participants_used;         // slots ever used: who attaches, atomic maximum before LIVE
-  Word pins_used;                 // the same for threads
+  alignas(128) Word removed;  // 1 once the name is gone: whoever removes it
+  // elements backed by memory: whoever grows the table, atomic maximum after posix_fallocate
+  Word reserved[kTables];
+  Word participants_used;  // slots ever used: who attaches, atomic maximum before LIVE
+  Word pins_used;          // the same for threads
   alignas(128) std::atomic<std::uint32_t> space_bell;  // for those who wait for pages
   std::uint32_t unused_bell;
   // In the allocator's section.
-  alignas(128) Word units_used;   // accounting of I1's bits
-  Word run_hint[8];               // no free run of 2^k units (7: of whole bitmap words) begins in a bitmap word below
+  alignas(128) Word units_used;  // accounting of I1's bits
+  // no free run of 2^k units (7: of whole bitmap words) begins in a bitmap word below
+  Word run_hint[8];
   // In the directory's section.
   alignas(128) Word descriptors_used;  // high-water mark
   Word descriptor_hint;                // no FREE descriptor below
@@ -122,19 +135,25 @@ constexpr std::uint32_t kSections = 64;
 enum class SlotState : std::uint32_t { free, live };
 
 struct alignas(128) ParticipantWords {  // the process that holds the slot's lock, or its reaper
-  std::atomic<std::uint32_t> state;     // SlotState; LIVE is stored last when attaching, FREE last when leaving
+  // SlotState; LIVE is stored last when attaching, FREE last when leaving
+  std::atomic<std::uint32_t> state;
   std::atomic<std::int32_t> pid;
   Word start_time;   // of the process, clock ticks since boot: tells a reused pid
   Word attached_ms;  // CLOCK_MONOTONIC
   std::atomic<std::uint32_t> holds_used;
-  alignas(64) std::atomic<std::uint32_t> hold[kHoldPins];  // page + 1 of what is read in place beyond one operation
-  Word touched[32];  // bit (descriptor index mod 2,048): set before the first access to that stream, cleared only with the slot
+  // page + 1 of what is read in place beyond one operation
+  alignas(64) std::atomic<std::uint32_t> hold[kHoldPins];
+  // bit (descriptor index mod 2,048): set before the first access to that stream, cleared only with the
+  // slot
+  Word touched[32];
 };
 static_assert(sizeof(ParticipantWords) == 640);
 
 struct alignas(64) PinWords {  // one thread
-  Word owner;                          // participant slot, 0 free: compare-exchange by who takes it, store by the reaper
-  std::atomic<std::uint32_t> pin;      // page that its operation works on; plain store by the thread, 0 by the reaper
+  // participant slot, 0 free: compare-exchange by who takes it, store by the reaper
+  Word owner;
+  // page that its operation works on; plain store by the thread, 0 by the reaper
+  std::atomic<std::uint32_t> pin;
   std::atomic<std::uint32_t> hold;     // source page of its move
   std::atomic<std::uint32_t> section;  // section that it holds or is about to lock, + 1
 };
@@ -153,17 +172,19 @@ struct PageHeader {
   Word first_seq;  // id of the first record
   Word prev;       // the page it was linked behind; 0: it was the first
   Word next;       // compare-exchange from 0 by a builder or to the tomb; else in the stream's section
-  std::atomic<std::uint32_t> epoch;      // atomic add by who returns a record
-  std::atomic<std::uint32_t> disturbed;  // 1 before the first claim, cancel, abandonment: until then every id is READY
-  Word owners;     // bit (owner mod 64), before that owner's first compare-exchange here
-  Word due;        // delayed lane: DueWord
+  std::atomic<std::uint32_t> epoch;  // atomic add by who returns a record
+  // 1 before the first claim, cancel, abandonment: until then every id is READY
+  std::atomic<std::uint32_t> disturbed;
+  Word owners;  // bit (owner mod 64), before that owner's first compare-exchange here
+  Word due;     // delayed lane: DueWord
   Word unused;
   alignas(64) Word tail;  // Hint: plain store by pushers, may be stale, always a record's end
   alignas(64) Word head;  // Hint: plain store by claimers; nothing READY below while the epoch is the same
   std::atomic<std::uint32_t> done;  // all below this offset is DONE; plain store, may be stale
 };
 constexpr std::uint32_t kFirstRecord = 192;
-static_assert(sizeof(PageHeader) == kFirstRecord && offsetof(PageHeader, tail) == 64 && offsetof(PageHeader, head) == 128);
+static_assert(sizeof(PageHeader) == kFirstRecord && offsetof(PageHeader, tail) == 64 &&
+              offsetof(PageHeader, head) == 128);
 
 struct RecordHeader {
   Word word;
@@ -171,7 +192,7 @@ struct RecordHeader {
 };
 constexpr std::uint32_t kRecordHeader = sizeof(RecordHeader);
 
-struct MovedRecord {  // behind the header of a record with kMoved; written while it is WRITING
+struct MovedRecord {     // behind the header of a record with kMoved; written while it is WRITING
   std::uint64_t birth;   // ItemId
   std::uint64_t source;  // Reference of the page that it came from
   std::uint64_t place;   // offset there 32 | claims 16 | owner 16
@@ -179,13 +200,13 @@ struct MovedRecord {  // behind the header of a record with kMoved; written whil
 };
 static_assert(sizeof(MovedRecord) == 32);
 
-struct DelayedPrefix {  // before the payload in the delayed lane; the record's own counts are fences there
+struct DelayedPrefix {   // before the payload in the delayed lane; the record's own counts are fences there
   std::uint64_t due_ms;  // wall clock
   std::uint16_t attempts;
   std::uint16_t crashes;
   std::uint32_t priority;
 };
-struct DeadPrefix {  // before reason and payload in the dead lane
+struct DeadPrefix {     // before reason and payload in the dead lane
   std::uint64_t at_ms;  // wall clock
   std::int32_t pid;
   std::uint16_t signal;
@@ -200,20 +221,28 @@ static_assert(sizeof(DelayedPrefix) == 16 && sizeof(DeadPrefix) == 24);
 // ------------------------------------------------------------------------------------------------------------------- streams
 enum class StreamState : std::uint8_t { free, live, clearing, tombed };
 enum class Kind : std::uint8_t { none, scope, queue, log, cursor };
-enum PolicyFlag : std::uint32_t { kPaused = 1, kDraining = 2, kLimited = 4, kLeased = 8, kAttemptsLimited = 16 };
+enum PolicyFlag : std::uint32_t {
+  kPaused = 1,
+  kDraining = 2,
+  kLimited = 4,
+  kLeased = 8,
+  kAttemptsLimited = 16
+};
 
 struct LaneWords {
-  Word first;  // Reference
-  Word tail;   // Reference: plain store, may be stale, never trusted
+  Word first;                        // Reference
+  Word tail;                         // Reference: plain store, may be stale, never trusted
   std::atomic<std::uint32_t> epoch;  // atomic add by who returns a record, after the page's
   std::uint32_t unused[11];
 };
 static_assert(sizeof(LaneWords) == 64);
 
 struct alignas(128) StreamWords {
-  Word state;  // generation 36 from bit 28 | kind 8 from bit 8 | StreamState 8: the directory's section; LIVE -> CLEARING by a clearer
-  Word first_id;  // of an empty lane: who makes it LIVE
-  std::atomic<std::uint32_t> policy;        // PolicyFlag: any participant, atomic or / and
+  // generation 36 from bit 28 | kind 8 from bit 8 | StreamState 8: the directory's section; LIVE ->
+  // CLEARING by a clearer
+  Word state;
+  Word first_id;                      // of an empty lane: who makes it LIVE
+  std::atomic<std::uint32_t> policy;  // PolicyFlag: any participant, atomic or / and
   std::atomic<std::uint32_t> max_attempts;
   Word lease_us;
   Word max_items;
@@ -223,17 +252,20 @@ struct alignas(128) StreamWords {
   alignas(64) Word last_use;  // ms, CLOCK_MONOTONIC_COARSE: every operation, plain store
   Word trimmed;               // a log's records below are gone; atomic maximum
   Word due;                   // DueWord of the delayed lane
-  std::atomic<std::uint32_t> lanes;  // bit: the lane may have records; set before its first one, never cleared
-  std::atomic<std::uint32_t> used;   // 1: claimed from since last_use was written: whoever asks how idle it is makes that `now`
-  alignas(128) std::atomic<std::uint32_t> bell;        // for claimers, or a log's readers
-  std::atomic<std::uint32_t> space_bell;               // for pushers at a limit, and who drains
+  // bit: the lane may have records; set before its first one, never cleared
+  std::atomic<std::uint32_t> lanes;
+  // 1: claimed from since last_use was written: whoever asks how idle it is makes that `now`
+  std::atomic<std::uint32_t> used;
+  alignas(128) std::atomic<std::uint32_t> bell;  // for claimers, or a log's readers
+  std::atomic<std::uint32_t> space_bell;         // for pushers at a limit, and who drains
   alignas(128) LaneWords lane[kLanes];
   std::uint64_t spare[16];
 };
 static_assert(sizeof(StreamWords) == 1024 && offsetof(StreamWords, lane) == 256);
 
 // ----------------------------------------------------------------------------------------------------------------- directory
-struct SlotWords {  // an entry's first slot, or a further one that holds only `chain` and bytes from offset 8 on
+// an entry's first slot, or a further one that holds only `chain` and bytes from offset 8 on
+struct SlotWords {
   Word chain;   // next in the bucket 32 | next slot of this entry, or of the free list 32, each + 1
   Word family;  // sibling in its scope 32 | a scope's first member 32, each + 1
   Word kind;    // key bytes 32 | Kind 8
@@ -245,16 +277,28 @@ struct SlotWords {  // an entry's first slot, or a further one that holds only `
 static_assert(sizeof(SlotWords) == 128);
 
 constexpr std::uint64_t element_bytes(Table table) {
-  constexpr std::uint64_t sizes[kTables] = {sizeof(SectionWords), 8, 8, sizeof(ParticipantWords), sizeof(PinWords), sizeof(LifeEntry), sizeof(StreamWords), sizeof(SlotWords), 8, kUnit};
+  constexpr std::uint64_t sizes[kTables] = {sizeof(SectionWords),
+                                            8,
+                                            8,
+                                            sizeof(ParticipantWords),
+                                            sizeof(PinWords),
+                                            sizeof(LifeEntry),
+                                            sizeof(StreamWords),
+                                            sizeof(SlotWords),
+                                            8,
+                                            kUnit};
   return sizes[static_cast<int>(table)];
 }
 
 /// Changes whenever a size or an offset above does.
 constexpr std::uint64_t layout_hash() {
   std::uint64_t h = 0xcbf29ce484222325ULL;
-  for (std::uint64_t v : {sizeof(Header), sizeof(SectionWords), sizeof(pthread_mutex_t), sizeof(ParticipantWords), sizeof(PinWords), sizeof(LifeEntry), sizeof(PageHeader), sizeof(MovedRecord),
-                          sizeof(DeadPrefix), sizeof(StreamWords), sizeof(SlotWords), offsetof(Header, removed), offsetof(Header, space_bell), offsetof(Header, units_used),
-                          offsetof(Header, descriptors_used), offsetof(StreamWords, bell), offsetof(StreamWords, last_use), offsetof(PageHeader, epoch), offsetof(SlotWords, bytes)})
+  for (std::uint64_t v :
+       {sizeof(Header), sizeof(SectionWords), sizeof(pthread_mutex_t), sizeof(ParticipantWords),
+        sizeof(PinWords), sizeof(LifeEntry), sizeof(PageHeader), sizeof(MovedRecord), sizeof(DeadPrefix),
+        sizeof(StreamWords), sizeof(SlotWords), offsetof(Header, removed), offsetof(Header, space_bell),
+        offsetof(Header, units_used), offsetof(Header, descriptors_used), offsetof(StreamWords, bell),
+        offsetof(StreamWords, last_use), offsetof(PageHeader, epoch), offsetof(SlotWords, bytes)})
     h = (h ^ v) * 0x100000001b3ULL;
   return h;
 }

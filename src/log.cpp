@@ -20,7 +20,8 @@ namespace {
 constexpr std::uint64_t kLargestRecord = 1ULL << 30;
 
 Status check_record(std::uint64_t size) {
-  if (size > kLargestRecord) return {Code::too_large, "a record has " + std::to_string(size) + " bytes; the limit is 1 GiB"};
+  if (size > kLargestRecord)
+    return {Code::too_large, "a record has " + std::to_string(size) + " bytes; the limit is 1 GiB"};
   return {};
 }
 
@@ -29,13 +30,15 @@ Status check_record(std::uint64_t size) {
 Result<std::uint64_t> Log::append(Bytes record, std::optional<milliseconds> full_timeout) {
   if (Status good = check_record(record.size()); !good) return good;
   std::uint64_t seq = 0;
-  if (push_straight(stream_->pond(), stream_->binding(), record, Wake::all, seq)) [[likely]] return seq;
+  if (push_straight(stream_->pond(), stream_->binding(), record, Wake::all, seq)) [[likely]]
+    return seq;
   Parts parts{record, {}};
   if (Status done = stream_->append({&parts, 1}, 0, 0, full_timeout, seq); !done) return done;
   return seq;
 }
 
-Result<std::uint64_t> Log::append_many(std::span<const Bytes> records, std::optional<milliseconds> full_timeout) {
+Result<std::uint64_t> Log::append_many(std::span<const Bytes> records,
+                                       std::optional<milliseconds> full_timeout) {
   if (records.empty()) return Status(Code::invalid, "append_many of no record");
   std::vector<Parts> parts;
   parts.reserve(records.size());
@@ -74,7 +77,9 @@ struct Scan::State {
         code = step(lane, out);
       }
       // A record that a dead process began ends the reading until somebody reaps: us.
-      if (code == Code::empty && writer_ && again && me.pond->is_dead(std::exchange(writer_, 0)) && reap_dead(me)) continue;
+      if (code == Code::empty && writer_ && again && me.pond->is_dead(std::exchange(writer_, 0)) &&
+          reap_dead(me))
+        continue;
       if (!lane.error.ok()) error = std::move(lane.error);
       return code;
     }
@@ -82,12 +87,17 @@ struct Scan::State {
 
   /// The next record of the page that is held, if it is READY and nothing has changed: as step() does, without a pin.
   bool straight(Record& out) {
-    if (hold < 0 || !page || stream->binding() != binding || stream->pond().usable() != Code::ok || !page.holds(offset)) return false;
+    if (hold < 0 || !page || stream->binding() != binding || stream->pond().usable() != Code::ok ||
+        !page.holds(offset))
+      return false;
     RecordWord word{page.word(offset).load(std::memory_order_acquire)};
     if (word.state() != RecordState::ready || word.flags() || seq <= after) return false;
     StreamWords& words = stream->pond().segment().stream(binding.index());
-    std::uint64_t live = binding.generation() << 28 | static_cast<std::uint64_t>(StreamState::live), extent = page.extent(offset, word);
-    if (!extent || seq < words.trimmed.load(std::memory_order_acquire) || (words.state.load(std::memory_order_acquire) & ~0xff00ULL) != live) return false;
+    std::uint64_t live = binding.generation() << 28 | static_cast<std::uint64_t>(StreamState::live),
+                  extent = page.extent(offset, word);
+    if (!extent || seq < words.trimmed.load(std::memory_order_acquire) ||
+        (words.state.load(std::memory_order_acquire) & ~0xff00ULL) != live)
+      return false;
     out = {seq, Bytes(page.base + offset + kRecordHeader, word.size())};
     after = seq++, offset += extent;
     return true;
@@ -109,7 +119,8 @@ struct Scan::State {
     if (!page && hold < 0 && (hold = lane.me.pond->take_hold(lane.me)) >= 0) lane.me.open_claims++;
     page = on, offset = kFirstRecord, seq = id_of(on, 0);
     stream->remember(on.reference.raw);
-    if (hold >= 0) lane.me.pond->participant().hold[hold].store(on.reference.page(), std::memory_order_release);
+    if (hold >= 0)
+      lane.me.pond->participant().hold[hold].store(on.reference.page(), std::memory_order_release);
   }
 
   Code from_first(Lane& lane) {
@@ -118,7 +129,8 @@ struct Scan::State {
       if (first.is_tomb()) return Code::not_found;
       if (!first) return first.generation() == lane.binding.generation() ? Code::empty : Code::not_found;
       PageView on;
-      Reference near{stream->remembered()};  // where some scan of this handle stood: as good if it is not behind `after`
+      // where some scan of this handle stood: as good if it is not behind `after`
+      Reference near{stream->remembered()};
       if (lane.pin(near, on) && id_of(on, 0) <= after + 1 && lane.current()) {
         skip(lane, on);
         return Code::ok;
@@ -136,7 +148,10 @@ struct Scan::State {
   /// From a pinned page on to the last one that begins at `after` + 1 or below: what is before has been read.
   void skip(Lane& lane, PageView on) {
     PageView next;
-    for (Hops hops(lane.segment); !hops.too_many() && lane.pin(Reference{on.header->next.load(std::memory_order_acquire)}, next) && id_of(next, 0) <= after + 1;) on = next;
+    for (Hops hops(lane.segment);
+         !hops.too_many() && lane.pin(Reference{on.header->next.load(std::memory_order_acquire)}, next) &&
+         id_of(next, 0) <= after + 1;)
+      on = next;
     if (!lane.pin(on.reference, on)) return;  // trimmed meanwhile: the next step begins anew
     stand_on(lane, on);
   }
@@ -166,7 +181,9 @@ struct Scan::State {
       if (!extent) return lane.damaged(page, offset, "a record is longer than its page");
       std::uint64_t at = offset, id = seq;
       offset += extent, seq += word.ids();
-      if (word.state() == RecordState::done || id <= after || id < lane.stream.trimmed.load(std::memory_order_acquire)) continue;
+      if (word.state() == RecordState::done || id <= after ||
+          id < lane.stream.trimmed.load(std::memory_order_acquire))
+        continue;
       if (!lane.current()) return Code::not_found;  // cleared meanwhile
       auto payload = page.payload(at, word);
       out = {id, Bytes(payload.data(), payload.size())};
@@ -208,8 +225,11 @@ Scan::~Scan() {
 
 bool Scan::next() {
   if (!state_ || state_->left == 0) return false;
-  if (state_->straight(record_)) [[likely]] return state_->left--, true;
-  status_ = state_->stream->run(false, [&](ThreadContext& me, Binding binding, Status& error) { return state_->next(me, binding, record_, error); });
+  if (state_->straight(record_)) [[likely]]
+    return state_->left--, true;
+  status_ = state_->stream->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
+    return state_->next(me, binding, record_, error);
+  });
   if (status_.ok()) return state_->left--, true;
   if (status_.code() == Code::empty || status_.code() == Code::not_found) status_ = Status();
   return false;
@@ -223,13 +243,17 @@ Scan Log::scan(ScanOptions options) const {
   return Scan(std::move(state));
 }
 
-Follower Log::follow(std::int64_t after) const { return Follower(scan({.after = after, .limit = UINT64_MAX})); }
+Follower Log::follow(std::int64_t after) const {
+  return Follower(scan({.after = after, .limit = UINT64_MAX}));
+}
 
 Result<Record> Follower::next(milliseconds timeout) {
   if (!scan_.state_) return Code::closed;
   Stream& stream = *scan_.state_->stream;
   Record out;
-  Status done = stream.run(timeout.count() > 0, [&](ThreadContext& me, Binding binding, Status& error) { return scan_.state_->next(me, binding, out, error); });
+  Status done = stream.run(timeout.count() > 0, [&](ThreadContext& me, Binding binding, Status& error) {
+    return scan_.state_->next(me, binding, out, error);
+  });
   if (done.code() == Code::empty && timeout.count() > 0)
     done = stream.wait(timeout, [&](ThreadContext& me, Binding binding, bool look, Status& error) {
       if (look) reap_dead(me);
@@ -263,7 +287,9 @@ Result<std::uint64_t> Log::last_seq() const {
 
 Result<LogStats> Log::stats() const {
   LogStats out;
-  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) { return log_stats(me, binding, out, error); });
+  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
+    return log_stats(me, binding, out, error);
+  });
   if (done.ok() || done.code() == Code::not_found) return out;
   return done;
 }
@@ -278,17 +304,21 @@ Result<std::uint64_t> Log::trim(std::uint64_t below) {
     std::uint64_t up_to = lane.stream.first_id.load(std::memory_order_relaxed);
     {
       Unpin unpin{lane};
-      Code code = for_each_record(lane, [&](const PageView&, std::uint64_t, RecordWord word, std::uint64_t id) {
-        if (word.state() == RecordState::writing || id >= below) return Visit::stop;
-        up_to = std::min(below, id + word.ids());
-        return Visit::go_on;
-      });
+      Code code =
+          for_each_record(lane, [&](const PageView&, std::uint64_t, RecordWord word, std::uint64_t id) {
+            if (word.state() == RecordState::writing || id >= below) return Visit::stop;
+            up_to = std::min(below, id + word.ids());
+            return Visit::go_on;
+          });
       if (code == Code::corruption) return error = std::move(lane.error), code;
       if (code == Code::not_found) return code;
     }
     // In the directory's section: nobody makes another log of the descriptor meanwhile.
     Status set = Directory(me).with_stream(binding, [&](StreamWords& words) {
-      for (trimmed = words.trimmed.load(std::memory_order_acquire); trimmed < up_to && !words.trimmed.compare_exchange_weak(trimmed, up_to, std::memory_order_acq_rel);) {}
+      for (trimmed = words.trimmed.load(std::memory_order_acquire);
+           trimmed < up_to &&
+           !words.trimmed.compare_exchange_weak(trimmed, up_to, std::memory_order_acq_rel);) {
+      }
       trimmed = std::max(trimmed, up_to);
     });
     if (!set) return error = set, set.code();
@@ -301,7 +331,9 @@ Result<std::uint64_t> Log::trim(std::uint64_t below) {
 
 namespace {
 
-Key cursor_key(const Key& log, Bytes cursor) { return {Kind::cursor, log.scope, log.name, log.key, std::string(cursor)}; }
+Key cursor_key(const Key& log, Bytes cursor) {
+  return {Kind::cursor, log.scope, log.name, log.key, std::string(cursor)};
+}
 
 /// Runs work(Directory&) -> Result<Values>.
 template <class Work>
@@ -323,7 +355,8 @@ Result<std::uint64_t> Log::trim_committed() {
     auto members = directory.list(&stream_->key().scope);
     if (!members) return members.status();
     for (auto& m : *members)
-      if (m.key.kind == Kind::cursor && m.key.name == stream_->key().name && m.key.key == stream_->key().key) below = std::min(below, m.values.first + 1);
+      if (m.key.kind == Kind::cursor && m.key.name == stream_->key().name && m.key.key == stream_->key().key)
+        below = std::min(below, m.values.first + 1);
     return Directory::Values{};
   });
   if (!listed) return listed.status();
@@ -331,12 +364,15 @@ Result<std::uint64_t> Log::trim_committed() {
 }
 
 Result<std::uint64_t> Log::committed(Bytes cursor) const {
-  auto place = with_directory(*stream_, [&](Directory& directory) { return directory.values(cursor_key(stream_->key(), cursor)); });
+  auto place = with_directory(
+      *stream_, [&](Directory& directory) { return directory.values(cursor_key(stream_->key(), cursor)); });
   if (place.code() == Code::not_found) return std::uint64_t{0};
   return place;
 }
 Result<std::uint64_t> Log::commit(Bytes cursor, std::uint64_t seq) {
-  return with_directory(*stream_, [&](Directory& directory) { return directory.set_values(cursor_key(stream_->key(), cursor), {seq, 0}, true); });
+  return with_directory(*stream_, [&](Directory& directory) {
+    return directory.set_values(cursor_key(stream_->key(), cursor), {seq, 0}, true);
+  });
 }
 Status Log::drop_cursor(Bytes cursor) {
   auto dropped = with_directory(*stream_, [&](Directory& directory) -> Result<Directory::Values> {

@@ -6,7 +6,8 @@ namespace headpond::internal {
 
 Code move(Lane& to, const Claimed& source, const Move& item) {
   ThreadContext& me = to.me;
-  me.pins->hold.store(source.page.reference.page(), std::memory_order_seq_cst);  // before the operation pin goes
+  // before the operation pin goes
+  me.pins->hold.store(source.page.reference.page(), std::memory_order_seq_cst);
   struct Unhold {
     const Lane& lane;
     ~Unhold() {
@@ -19,30 +20,41 @@ Code move(Lane& to, const Claimed& source, const Move& item) {
   std::uint64_t size = item.payload.size();
   std::uint32_t flags = size_flags(size) | kMoved;
   std::uint64_t bytes = record_bytes(size, flags);
-  RecordWord writing = RecordWord::make(RecordState::writing, me.owner, 1, flags & kLarge ? 0 : static_cast<std::uint32_t>(size), flags);
+  RecordWord writing = RecordWord::make(RecordState::writing, me.owner, 1,
+                                        flags & kLarge ? 0 : static_cast<std::uint32_t>(size), flags);
   Place place;
-  Code code = bytes > largest_shared(to.segment) ? reserve_own(to, size, writing, place) : reserve(to, bytes, writing, place);
+  Code code = bytes > largest_shared(to.segment) ? reserve_own(to, size, writing, place)
+                                                 : reserve(to, bytes, writing, place);
   if (code != Code::ok) return code;
 
   item.payload.copy_to(lay(place.at(), size, flags, item.stamp_us));
   place.page.moved(place.offset) = {item.birth.value, source.page.reference.raw,
-                                    source.offset | static_cast<std::uint64_t>(source.word.claims()) << 32 | static_cast<std::uint64_t>(me.owner) << 48, 0};
+                                    source.offset | static_cast<std::uint64_t>(source.word.claims()) << 32 |
+                                        static_cast<std::uint64_t>(me.owner) << 48,
+                                    0};
   if (item.due_ms) lower_due(to, place.page, item.due_ms);  // after WRITING, before READY
   RecordWord intent = writing.with_claims(item.claims).with_crashes(item.crashes).with_flags(flags | kIntent);
   Word& word = place.page.word(place.offset);
   word.store(intent.raw, std::memory_order_release);
 
   std::uint64_t claimed = source.word.raw;
-  if (!source.page.word(source.offset).compare_exchange_strong(claimed, source.word.with_state(RecordState::done).raw, std::memory_order_acq_rel)) {
+  if (!source.page.word(source.offset)
+           .compare_exchange_strong(claimed, source.word.with_state(RecordState::done).raw,
+                                    std::memory_order_acq_rel)) {
     place.page.header->disturbed.store(1, std::memory_order_relaxed);
-    word.store(writing.with_state(RecordState::done).with_owner(0).with_claims(1).raw, std::memory_order_release);
+    word.store(writing.with_state(RecordState::done).with_owner(0).with_claims(1).raw,
+               std::memory_order_release);
     ring(to.segment, to.stream.bell, Wake::all);
     return Code::fenced;
   }
   std::uint64_t expected = intent.raw;
-  word.compare_exchange_strong(expected, intent.ready().raw, std::memory_order_acq_rel);  // a helper may have been first
+  // a helper may have been first
+  word.compare_exchange_strong(expected, intent.ready().raw, std::memory_order_acq_rel);
   if (!(flags & kLarge))
-    place.page.header->tail.store(Hint::make(static_cast<std::uint32_t>(place.offset + bytes), static_cast<std::uint32_t>(place.ids_before + 1)).raw, std::memory_order_relaxed);
+    place.page.header->tail.store(Hint::make(static_cast<std::uint32_t>(place.offset + bytes),
+                                             static_cast<std::uint32_t>(place.ids_before + 1))
+                                      .raw,
+                                  std::memory_order_relaxed);
   ring(to.segment, to.stream.bell, to.wake_one());
   return Code::ok;
 }

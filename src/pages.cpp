@@ -25,17 +25,20 @@ int place_in_word(std::uint64_t word, std::uint32_t units) {
 }
 
 /// The first free run below `words` bitmap words; -1: none. Reads only; inside the allocator's section.
-std::int64_t find_run(const Segment& segment, std::uint32_t units, std::uint64_t from, std::uint64_t total_units) {
+std::int64_t find_run(const Segment& segment, std::uint32_t units, std::uint64_t from,
+                      std::uint64_t total_units) {
   std::uint64_t words = total_units / 64;
   if (units <= 64) {
     for (std::uint64_t w = from; w < words; w++)
-      if (int at = place_in_word(segment.bitmap(w).load(std::memory_order_relaxed), units); at >= 0) return static_cast<std::int64_t>(w * 64 + static_cast<std::uint64_t>(at));
+      if (int at = place_in_word(segment.bitmap(w).load(std::memory_order_relaxed), units); at >= 0)
+        return static_cast<std::int64_t>(w * 64 + static_cast<std::uint64_t>(at));
     return -1;
   }
   std::uint64_t full = units / 64, rest = units % 64, run = 0;
   for (std::uint64_t w = from; w < words; w++) {
     std::uint64_t bitmap = segment.bitmap(w).load(std::memory_order_relaxed);
-    if (run >= full && (rest == 0 || !(bitmap & run_mask(static_cast<std::uint32_t>(rest))))) return static_cast<std::int64_t>((w - full) * 64);
+    if (run >= full && (rest == 0 || !(bitmap & run_mask(static_cast<std::uint32_t>(rest)))))
+      return static_cast<std::int64_t>((w - full) * 64);
     run = bitmap == 0 ? run + 1 : 0;
   }
   return run >= full && rest == 0 ? static_cast<std::int64_t>((words - full) * 64) : -1;
@@ -43,11 +46,15 @@ std::int64_t find_run(const Segment& segment, std::uint32_t units, std::uint64_t
 
 /// Units that have memory, a life and a bit: three tables that grow one after the other.
 std::uint64_t backed_units(const Segment& segment) {
-  return std::min({segment.reserved(Table::pages), segment.reserved(Table::lives), segment.reserved(Table::bitmap) * 64}) / 64 * 64;
+  return std::min({segment.reserved(Table::pages), segment.reserved(Table::lives),
+                   segment.reserved(Table::bitmap) * 64}) /
+         64 * 64;
 }
 
 /// Pages that only moves and shrinking may take, so that a pond that is full of delayed items or spent ones can still turn them over.
-std::uint64_t reserve_units(const Segment& segment) { return std::min<std::uint64_t>(segment.max_page_bytes() / kUnit, segment.limit_bytes() / kUnit / 16); }
+std::uint64_t reserve_units(const Segment& segment) {
+  return std::min<std::uint64_t>(segment.max_page_bytes() / kUnit, segment.limit_bytes() / kUnit / 16);
+}
 
 int hint_of(std::uint32_t units) { return units > 32 ? 7 : std::countr_zero(std::bit_ceil(units)); }
 
@@ -92,10 +99,12 @@ std::vector<std::uint32_t> pinned_pages(const Segment& segment) {
     if (page) out.push_back(page);
   };
   const Header& header = segment.header();
-  std::uint64_t threads = std::min<std::uint64_t>(header.pins_used.load(std::memory_order_acquire), kMaxThreads);
+  std::uint64_t threads =
+      std::min<std::uint64_t>(header.pins_used.load(std::memory_order_acquire), kMaxThreads);
   for (std::uint32_t i = 0; i < threads; i++) note(segment.pins(i).pin.load(std::memory_order_acquire));
   for (std::uint32_t i = 0; i < threads; i++) note(segment.pins(i).hold.load(std::memory_order_acquire));
-  std::uint64_t slots = std::min<std::uint64_t>(header.participants_used.load(std::memory_order_acquire), segment.max_participants() + 1);
+  std::uint64_t slots = std::min<std::uint64_t>(header.participants_used.load(std::memory_order_acquire),
+                                                segment.max_participants() + 1);
   for (std::uint32_t slot = 1; slot <= slots; slot++) {
     ParticipantWords& words = segment.participant(slot);
     std::uint32_t used = std::min(words.holds_used.load(std::memory_order_acquire), kHoldPins);
@@ -110,9 +119,13 @@ std::vector<std::uint32_t> pinned_pages(const Segment& segment) {
 Result<NewPage> allocate_page(ThreadContext& me, std::uint64_t bytes) {
   Segment& segment = me.pond->segment();
   Header& header = segment.header();
-  std::uint32_t units = static_cast<std::uint32_t>(std::min<std::uint64_t>((bytes + kUnit - 1) / kUnit, 1u << 31));
+  std::uint32_t units =
+      static_cast<std::uint32_t>(std::min<std::uint64_t>((bytes + kUnit - 1) / kUnit, 1u << 31));
   std::uint64_t limit = segment.limit_bytes() / kUnit;
-  if (units > limit) return Status(Code::too_large, "pond " + me.pond->name() + ": " + std::to_string(bytes) + " bytes are more than its limit of " + std::to_string(segment.limit_bytes()));
+  if (units > limit)
+    return Status(Code::too_large, "pond " + me.pond->name() + ": " + std::to_string(bytes) +
+                                       " bytes are more than its limit of " +
+                                       std::to_string(segment.limit_bytes()));
   for (bool no_more = false;;) {
     std::uint64_t backed;
     {
@@ -120,9 +133,11 @@ Result<NewPage> allocate_page(ThreadContext& me, std::uint64_t bytes) {
       if (!section) return section.status();
       backed = backed_units(segment);
       Word& hint = header.run_hint[hint_of(units)];
-      bool may = me.may_use_reserve || header.units_used.load(std::memory_order_relaxed) + units + reserve_units(segment) <= limit;
+      bool may = me.may_use_reserve ||
+                 header.units_used.load(std::memory_order_relaxed) + units + reserve_units(segment) <= limit;
       std::int64_t unit = may ? find_run(segment, units, hint.load(std::memory_order_relaxed), backed) : -1;
-      if (may && unit < 0 && (backed >= limit || no_more)) unit = find_run(segment, units, 0, backed);  // an odd length may fit where the hint's does not
+      // an odd length may fit where the hint's does not
+      if (may && unit < 0 && (backed >= limit || no_more)) unit = find_run(segment, units, 0, backed);
       if (unit >= 0) {
         std::uint64_t first = static_cast<std::uint64_t>(unit);
         std::uint32_t number = static_cast<std::uint32_t>(first + 1);
@@ -132,15 +147,18 @@ Result<NewPage> allocate_page(ThreadContext& me, std::uint64_t bytes) {
         section->set(entry.units, units);
         section->set(entry.life, life.raw);
         section->set(header.units_used, header.units_used.load(std::memory_order_relaxed) + units);
-        if (std::has_single_bit(units) && units <= 64) section->set(hint, first / 64);  // nothing of this size begins below
+        // nothing of this size begins below
+        if (std::has_single_bit(units) && units <= 64) section->set(hint, first / 64);
         section->leave();
         char* base = segment.page(number);
-        return NewPage{Reference::make(number, life.generation()), reinterpret_cast<PageHeader*>(base), base, units * kUnit};
+        return NewPage{Reference::make(number, life.generation()), reinterpret_cast<PageHeader*>(base), base,
+                       units * kUnit};
       }
       section->leave();
     }
     if (backed >= limit || !me.may_use_reserve) {
-      std::uint64_t used = header.units_used.load(std::memory_order_relaxed), spare = me.may_use_reserve ? 0 : reserve_units(segment);
+      std::uint64_t used = header.units_used.load(std::memory_order_relaxed),
+                    spare = me.may_use_reserve ? 0 : reserve_units(segment);
       if (backed >= limit || used + units + spare > limit) return Status(Code::full);
     }
     // Memory is reserved outside of the section: a system call takes its time. A long run needs it behind the last used unit.
@@ -159,7 +177,8 @@ void give_back(ThreadContext& me, const NewPage& page, std::uint64_t written) {
   if (Status freed = free_page(me, page.reference); freed) return;
   // A stopped process holds the section up: the page is off every chain, whoever looks later recycles it.
   Word& life = me.pond->segment().life(page.reference.page()).life;
-  life.store(LifeWord{life.load(std::memory_order_relaxed)}.with(LifeState::retired, 0).raw, std::memory_order_release);
+  life.store(LifeWord{life.load(std::memory_order_relaxed)}.with(LifeState::retired, 0).raw,
+             std::memory_order_release);
   me.pond->remember_retired(page.reference);
 }
 
@@ -173,13 +192,16 @@ void recycle(ThreadContext& me, std::vector<Reference> pages) {
   for (Reference page : pages) {
     Word& life = segment.life(page.page()).life;
     LifeWord retired{life.load(std::memory_order_acquire)};
-    if (retired.generation() != page.generation() || retired.state() != LifeState::retired) continue;  // somebody else did it
+    // somebody else did it
+    if (retired.generation() != page.generation() || retired.state() != LifeState::retired) continue;
     if (std::binary_search(pinned.begin(), pinned.end(), page.page())) {
       me.pond->remember_retired(page);
       continue;
     }
     std::uint64_t expected = retired.raw;
-    if (!life.compare_exchange_strong(expected, retired.with(LifeState::zeroing, me.owner).raw, std::memory_order_acq_rel)) continue;
+    if (!life.compare_exchange_strong(expected, retired.with(LifeState::zeroing, me.owner).raw,
+                                      std::memory_order_acq_rel))
+      continue;
     std::memset(segment.page(page.page()), 0, segment.page_bytes(page.page()));
     if (!held_up && free_page(me, page)) {
       freed = true;

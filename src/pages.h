@@ -52,7 +52,8 @@ void recycle(ThreadContext& me, std::vector<Reference> pages);
 /// Calls visit(page number, life) for the first unit of each page in use, in order.
 template <class Visit>
 void for_each_page(const Segment& segment, Visit visit) {
-  std::uint64_t units = std::min({segment.reserved(Table::pages), segment.reserved(Table::lives), segment.reserved(Table::bitmap) * 64});
+  std::uint64_t units = std::min(
+      {segment.reserved(Table::pages), segment.reserved(Table::lives), segment.reserved(Table::bitmap) * 64});
   for (std::uint64_t unit = 0; unit < units;) {
     std::uint64_t used = segment.bitmap(unit / 64).load(std::memory_order_acquire) >> unit % 64;
     if (used == 0) {

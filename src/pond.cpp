@@ -16,10 +16,14 @@ std::uint32_t layout_version() noexcept { return kLayoutVersion; }
 namespace {
 
 Status check_local(const Options& options) {
-  if (options.spin.count() < 0 || options.spin > std::chrono::milliseconds(10)) return {Code::invalid, "spin must be from 0 to 10 ms"};
+  if (options.spin.count() < 0 || options.spin > std::chrono::milliseconds(10))
+    return {Code::invalid, "spin must be from 0 to 10 ms"};
   if (options.full_timeout.count() < 0) return {Code::invalid, "full_timeout must not be negative"};
-  if (options.queue.lease.count() < 0 || options.queue.lease > std::chrono::hours(24 * 30)) return {Code::invalid, "queue.lease must be 0, or from 1 ms to 30 days"};
-  if (options.queue.max_attempts > 65534) return {Code::invalid, "queue.max_attempts is " + std::to_string(options.queue.max_attempts) + "; it must be from 0 to 65,534"};
+  if (options.queue.lease.count() < 0 || options.queue.lease > std::chrono::hours(24 * 30))
+    return {Code::invalid, "queue.lease must be 0, or from 1 ms to 30 days"};
+  if (options.queue.max_attempts > 65534)
+    return {Code::invalid, "queue.max_attempts is " + std::to_string(options.queue.max_attempts) +
+                               "; it must be from 0 to 65,534"};
   return {};
 }
 
@@ -62,7 +66,8 @@ Status Pond::remove(const std::string& name, const RemoveOptions& options) {
     return Segment::remove(name);  // its folder is gone: only the name is left
   }
   auto right = state->exclusive();
-  if (!right && right.status().error_number() == ENOENT) return {Code::not_found, "pond " + name + ": another process removed it just now"};
+  if (!right && right.status().error_number() == ENOENT)
+    return {Code::not_found, "pond " + name + ": another process removed it just now"};
   if (!right) return right.status();
   Status removed = Segment::remove(name);
   if (!removed && removed.code() != Code::not_found) return removed;

@@ -6,7 +6,7 @@
 
 namespace headpond::internal {
 
-Result<Stats> pond_stats(Attachment& pond);     // stats.cpp
+Result<Stats> pond_stats(Attachment& pond);      // stats.cpp
 Result<Findings> pond_verify(Attachment& pond);  // verify.cpp
 
 }  // namespace headpond::internal

@@ -24,19 +24,25 @@ namespace {
 constexpr std::uint64_t kLargestItem = 1ULL << 30;
 
 Status check_push(std::uint64_t size, const PushOptions& options) {
-  if (size > kLargestItem) return {Code::too_large, "an item has " + std::to_string(size) + " bytes; the limit is 1 GiB"};
-  if (options.priority < 0 || options.priority >= kPriorities) return {Code::invalid, "priority is " + std::to_string(options.priority) + "; it must be from 0 to 7"};
-  if (options.delay.count() < 0 || options.delay > std::chrono::hours(24 * 365)) return {Code::invalid, "delay must be from 0 to 365 days"};
+  if (size > kLargestItem)
+    return {Code::too_large, "an item has " + std::to_string(size) + " bytes; the limit is 1 GiB"};
+  if (options.priority < 0 || options.priority >= kPriorities)
+    return {Code::invalid, "priority is " + std::to_string(options.priority) + "; it must be from 0 to 7"};
+  if (options.delay.count() < 0 || options.delay > std::chrono::hours(24 * 365))
+    return {Code::invalid, "delay must be from 0 to 365 days"};
   return {};
 }
 
 DelayedPrefix delayed_prefix(const PushOptions& options) {
-  return {sys::wall_ms() + static_cast<std::uint64_t>(options.delay.count()), 0, 0, static_cast<std::uint32_t>(options.priority)};
+  return {sys::wall_ms() + static_cast<std::uint64_t>(options.delay.count()), 0, 0,
+          static_cast<std::uint32_t>(options.priority)};
 }
 
 ItemId item_id(int lane, std::uint64_t seq) { return {static_cast<std::uint64_t>(lane) << 60 | seq}; }
 
-Bytes as_bytes(const DelayedPrefix& prefix) { return {reinterpret_cast<const char*>(&prefix), sizeof prefix}; }
+Bytes as_bytes(const DelayedPrefix& prefix) {
+  return {reinterpret_cast<const char*>(&prefix), sizeof prefix};
+}
 
 /// Priorities that may have items, highest first: work(lane number) until it answers something else than empty.
 template <class Work>
@@ -55,7 +61,9 @@ Code by_priority(const StreamWords& stream, Work work) {
 /// The item has used up its attempts: to the dead letters instead of to a worker.
 Code bury_spent(Lane& lane, const Claimed& claimed) {
   LeaseWord last = claimed.before;
-  return bury_claimed(lane, claimed, Cause::max_attempts, {}, last.is_death() ? static_cast<std::int32_t>(last.death_pid()) : 0, last.is_death() ? static_cast<int>(last.death_signal()) : 0);
+  return bury_claimed(lane, claimed, Cause::max_attempts, {},
+                      last.is_death() ? static_cast<std::int32_t>(last.death_pid()) : 0,
+                      last.is_death() ? static_cast<int>(last.death_signal()) : 0);
 }
 
 /// Claims whose time is over go back. True: some did.
@@ -94,9 +102,13 @@ Code claim_next(ThreadContext& me, Binding binding, bool look, Status& error, Us
   for (bool again = true; again;) {
     again = false;
     std::uint32_t policy = stream.policy.load(std::memory_order_relaxed);
-    if (policy & kPaused) [[unlikely]] return Lane(me, binding, 0).current() ? Code::paused : Code::not_found;
-    if (stream.lanes.load(std::memory_order_acquire) >> kDelayedLane & 1 && something_due(stream, sys::wall_ms())) [[unlikely]] promote_due(me, binding);
-    if (policy & kLeased && ++me.claims_made % 64 == 0) [[unlikely]] look_at_leases(me, binding);
+    if (policy & kPaused) [[unlikely]]
+      return Lane(me, binding, 0).current() ? Code::paused : Code::not_found;
+    if (stream.lanes.load(std::memory_order_acquire) >> kDelayedLane & 1 &&
+        something_due(stream, sys::wall_ms())) [[unlikely]]
+      promote_due(me, binding);
+    if (policy & kLeased && ++me.claims_made % 64 == 0) [[unlikely]]
+      look_at_leases(me, binding);
     Code code = by_priority(stream, [&](int number) {
       Lane lane(me, binding, number);
       std::vector<Claimed> unburied;
@@ -121,17 +133,20 @@ Code claim_next(ThreadContext& me, Binding binding, bool look, Status& error, Us
           if (most && claimed.word.claims() > most) {
             Code buried = bury_spent(lane, claimed);
             if (buried == Code::ok || buried == Code::fenced) continue;
-            if (unburied.size() < 64) {  // no room for it there: it waits on, undelivered, and does not stop what is behind it
+            // no room for it there: it waits on, undelivered, and does not stop what is behind it
+            if (unburied.size() < 64) {
               unburied.push_back(claimed);
               continue;
             }
             PageView page;
-            if (lane.pin(claimed.page.reference, page)) give_back(lane, {page, claimed.offset, claimed.word, false, {}});
+            if (lane.pin(claimed.page.reference, page))
+              give_back(lane, {page, claimed.offset, claimed.word, false, {}});
             return buried;
           }
         }
         if (policy & kLeased) [[unlikely]] {
-          if (std::uint64_t lease = stream.lease_us.load(std::memory_order_relaxed)) begin_lease(lane, claimed, sys::coarse_us() + lease);
+          if (std::uint64_t lease = stream.lease_us.load(std::memory_order_relaxed))
+            begin_lease(lane, claimed, sys::coarse_us() + lease);
         }
         Reference over = use(lane, claimed);
         if (over) [[unlikely]] {
@@ -157,15 +172,20 @@ Result<ItemId> Queue::push(Bytes item, const PushOptions& options) {
     if (Status good = check_push(item.size(), options); !good) return good;
   }
   std::uint64_t seq = 0;
-  if (options.priority == 0 && options.delay.count() == 0 && push_straight(stream_->pond(), stream_->binding(), item, Wake::one, seq)) [[likely]] return item_id(0, seq);
+  if (options.priority == 0 && options.delay.count() == 0 &&
+      push_straight(stream_->pond(), stream_->binding(), item, Wake::one, seq)) [[likely]]
+    return item_id(0, seq);
   if (options.delay.count() > 0) {
     DelayedPrefix prefix = delayed_prefix(options);
     Parts parts{as_bytes(prefix), item};
-    if (Status done = stream_->append({&parts, 1}, kDelayedLane, prefix.due_ms, options.full_timeout, seq); !done) return done;
+    if (Status done = stream_->append({&parts, 1}, kDelayedLane, prefix.due_ms, options.full_timeout, seq);
+        !done)
+      return done;
     return item_id(kDelayedLane, seq);
   }
   Parts parts{item, {}};
-  if (Status done = stream_->append({&parts, 1}, options.priority, 0, options.full_timeout, seq); !done) return done;
+  if (Status done = stream_->append({&parts, 1}, options.priority, 0, options.full_timeout, seq); !done)
+    return done;
   return item_id(options.priority, seq);
 }
 
@@ -178,20 +198,28 @@ Result<ItemId> Queue::push_many(std::span<const Bytes> items, const PushOptions&
   Parts few[64];
   std::vector<Parts> many(items.size() > 64 ? items.size() : 0);
   Parts* parts = many.empty() ? few : many.data();
-  for (std::size_t i = 0; i < items.size(); i++) parts[i] = delayed ? Parts{as_bytes(prefix), items[i]} : Parts{items[i], {}};
+  for (std::size_t i = 0; i < items.size(); i++)
+    parts[i] = delayed ? Parts{as_bytes(prefix), items[i]} : Parts{items[i], {}};
   int lane = delayed ? kDelayedLane : options.priority;
   std::uint64_t seq = 0;
-  if (Status done = stream_->append({parts, items.size()}, lane, delayed ? prefix.due_ms : 0, options.full_timeout, seq); !done) return done;
+  if (Status done = stream_->append({parts, items.size()}, lane, delayed ? prefix.due_ms : 0,
+                                    options.full_timeout, seq);
+      !done)
+    return done;
   return item_id(lane, seq);
 }
 
 Result<Reservation> Queue::reserve(std::size_t size, int priority) {
-  if (Status good = check_push(size, {.delay = {}, .priority = priority, .full_timeout = {}}); !good) return good;
+  if (Status good = check_push(size, {.delay = {}, .priority = priority, .full_timeout = {}}); !good)
+    return good;
   std::optional<Reservation> out;
   int hold = -1;
-  Status done = stream_->run(true, [&](ThreadContext& me, Binding, Status&) { return hold = me.pond->take_hold(me), Code::ok; });
+  Status done = stream_->run(
+      true, [&](ThreadContext& me, Binding, Status&) { return hold = me.pond->take_hold(me), Code::ok; });
   if (!done) return done;
-  if (hold < 0) return Status(Code::full, "all 64 hold pins of this process are in use; settle some claims or reservations");
+  if (hold < 0)
+    return Status(Code::full,
+                  "all 64 hold pins of this process are in use; settle some claims or reservations");
   done = stream_->reserve(size, priority, {}, [&](ThreadContext& me, Binding binding, const Place& place) {
     Lane lane(me, binding, priority);
     out = ClaimAccess::make(lane, place, hold);
@@ -205,10 +233,15 @@ Result<Reservation> Queue::reserve(std::size_t size, int priority) {
 
 Result<Claim> Queue::claim(milliseconds timeout) {
   Result<Claim> out = ClaimAccess::unset();
-  if (claim_straight(stream_->pond(), stream_->binding(), *out)) [[likely]] return out;
+  if (claim_straight(stream_->pond(), stream_->binding(), *out)) [[likely]]
+    return out;
   bool claimed = false;
-  auto use = [&](Lane& lane, const Claimed& found) { return ClaimAccess::fill(*out, lane, found), claimed = true, Reference{}; };
-  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) { return claim_next(me, binding, false, error, use); });
+  auto use = [&](Lane& lane, const Claimed& found) {
+    return ClaimAccess::fill(*out, lane, found), claimed = true, Reference{};
+  };
+  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
+    return claim_next(me, binding, false, error, use);
+  });
   if (!done && (done.code() == Code::empty || done.code() == Code::not_found || done.code() == Code::paused))
     done = stream_->wait(timeout, [&](ThreadContext& me, Binding binding, bool look, Status& error) {
       Code code = claim_next(me, binding, look, error, use);
@@ -230,11 +263,15 @@ Result<std::vector<Claim>> Queue::claim_many(std::size_t most, milliseconds time
   };
   auto claim_all = [&](ThreadContext& me, Binding binding, bool look, Status& error) {
     Code code = Code::ok;
-    while (out.size() < most && code == Code::ok) code = claim_next(me, binding, look && out.empty(), error, use);
+    while (out.size() < most && code == Code::ok)
+      code = claim_next(me, binding, look && out.empty(), error, use);
     return out.empty() ? code : Code::ok;
   };
-  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) { return claim_all(me, binding, false, error); });
-  if (out.empty()) done = stream_->wait(timeout, [&](ThreadContext& me, Binding binding, bool look, Status& error) {
+  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
+    return claim_all(me, binding, false, error);
+  });
+  if (out.empty())
+    done = stream_->wait(timeout, [&](ThreadContext& me, Binding binding, bool look, Status& error) {
       Code code = claim_all(me, binding, look, error);
       return code == Code::paused && timeout.count() > 0 ? Code::empty : code;
     });
@@ -270,17 +307,22 @@ Result<std::vector<std::string>> Queue::pop_many(std::size_t most, milliseconds 
       give_back(lane, claimed);
       throw;
     }
-    if (!ack(lane, claimed)) return out.pop_back(), Reference{};  // cleared, or its lease ended while we copied
+    // cleared, or its lease ended while we copied
+    if (!ack(lane, claimed)) return out.pop_back(), Reference{};
     ring(lane.segment, lane.stream.space_bell, Wake::all);
     return page_is_over(claimed.page) ? claimed.page.reference : Reference{};
   };
   auto pop_all = [&](ThreadContext& me, Binding binding, bool look, Status& error) {
     Code code = Code::ok;
-    while (out.size() < most && code == Code::ok) code = claim_next(me, binding, look && out.empty(), error, use);
+    while (out.size() < most && code == Code::ok)
+      code = claim_next(me, binding, look && out.empty(), error, use);
     return out.empty() ? code : Code::ok;
   };
-  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) { return pop_all(me, binding, false, error); });
-  if (out.empty()) done = stream_->wait(timeout, [&](ThreadContext& me, Binding binding, bool look, Status& error) {
+  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
+    return pop_all(me, binding, false, error);
+  });
+  if (out.empty())
+    done = stream_->wait(timeout, [&](ThreadContext& me, Binding binding, bool look, Status& error) {
       Code code = pop_all(me, binding, look, error);
       return code == Code::paused && timeout.count() > 0 ? Code::empty : code;
     });
@@ -288,9 +330,7 @@ Result<std::vector<std::string>> Queue::pop_many(std::size_t most, milliseconds 
   return done;
 }
 
-std::size_t Queue::ack_many(std::span<Claim> claims) {
-  return ClaimAccess::ack_many(claims);
-}
+std::size_t Queue::ack_many(std::span<Claim> claims) { return ClaimAccess::ack_many(claims); }
 
 // --------------------------------------------------------------------------------------------------------------------- look
 
@@ -304,14 +344,16 @@ Result<std::vector<Item>> Queue::peek(std::size_t most) const {
       Lane lane(me, binding, number);
       Unpin unpin{lane};
       std::uint64_t seen = 0;
-      Code code = for_each_record(lane, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
-        if (word.state() != RecordState::ready || id <= seen) return Visit::go_on;
-        seen = id;
-        auto payload = page.payload(offset, word);
-        Item item{word.has(kMoved) ? ItemId{page.moved(offset).birth} : item_id(number, id), number, word.claims(), word.crashes(), std::string(payload.data(), payload.size())};
-        out.push_back(std::move(item));
-        return out.size() < most ? Visit::go_on : Visit::stop;
-      });
+      Code code = for_each_record(
+          lane, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
+            if (word.state() != RecordState::ready || id <= seen) return Visit::go_on;
+            seen = id;
+            auto payload = page.payload(offset, word);
+            Item item{word.has(kMoved) ? ItemId{page.moved(offset).birth} : item_id(number, id), number,
+                      word.claims(), word.crashes(), std::string(payload.data(), payload.size())};
+            out.push_back(std::move(item));
+            return out.size() < most ? Visit::go_on : Visit::stop;
+          });
       error = std::move(lane.error);
       return code == Code::ok ? Code::empty : code;  // empty: the next priority
     });
@@ -334,7 +376,8 @@ bool dead_item(const PageView& page, std::uint64_t offset, RecordWord word, std:
   out.cause = static_cast<Cause>(prefix.cause), out.pid = prefix.pid, out.signal = prefix.signal;
   out.at = std::chrono::system_clock::time_point(milliseconds(prefix.at_ms));
   out.reason.assign(payload.data() + sizeof prefix, prefix.reason_bytes);
-  out.payload.assign(payload.data() + sizeof prefix + prefix.reason_bytes, payload.size() - sizeof prefix - prefix.reason_bytes);
+  out.payload.assign(payload.data() + sizeof prefix + prefix.reason_bytes,
+                     payload.size() - sizeof prefix - prefix.reason_bytes);
   return true;
 }
 
@@ -347,13 +390,14 @@ Result<std::vector<DeadItem>> Queue::dead(std::size_t most) const {
     Lane lane(me, binding, kDeadLane);
     Unpin unpin{lane};
     std::uint64_t seen = 0;
-    Code code = for_each_record(lane, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
-      DeadItem item;
-      if (word.state() != RecordState::ready || id <= seen) return Visit::go_on;
-      seen = id;
-      if (out.size() < most && dead_item(page, offset, word, id, item)) out.push_back(std::move(item));
-      return out.size() < most ? Visit::go_on : Visit::stop;
-    });
+    Code code = for_each_record(
+        lane, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
+          DeadItem item;
+          if (word.state() != RecordState::ready || id <= seen) return Visit::go_on;
+          seen = id;
+          if (out.size() < most && dead_item(page, offset, word, id, item)) out.push_back(std::move(item));
+          return out.size() < most ? Visit::go_on : Visit::stop;
+        });
     error = std::move(lane.error);
     return code;
   });
@@ -382,14 +426,17 @@ Result<std::uint64_t> Queue::redrive(std::size_t most) {
           Lane to(me, binding, item.priority % kPriorities);
           Move move_item;
           auto payload = claimed.page.payload(claimed.offset, claimed.word);
-          move_item.payload = {Bytes(payload.data() + payload.size() - item.payload.size(), item.payload.size()), {}};
+          move_item.payload = {
+              Bytes(payload.data() + payload.size() - item.payload.size(), item.payload.size()), {}};
           move_item.birth = item.id, move_item.stamp_us = sys::coarse_us();
           code = move(to, claimed, move_item);
-          if (code == Code::ok) count++;
+          if (code == Code::ok)
+            count++;
           else if (code != Code::fenced) {
             error = std::move(to.error);
             PageView page;
-            if (dead.pin(claimed.page.reference, page)) give_back(dead, {page, claimed.offset, claimed.word, false, {}});
+            if (dead.pin(claimed.page.reference, page))
+              give_back(dead, {page, claimed.offset, claimed.word, false, {}});
             unlink_done(dead);
             return code;
           }
@@ -425,23 +472,30 @@ Status Queue::cancel(ItemId id) {
       Reference over{};
       {
         Unpin unpin{lane};
-        Code code = for_each_record(lane, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t seq) {
-          ItemId here = word.has(kMoved) && word.state() != RecordState::writing ? ItemId{page.moved(offset).birth} : item_id(n, seq);
-          if (word.state() == RecordState::writing && word.has(kIntent)) help_move(lane, page, offset, word);
-          moved += word.has(kMoved);  // also what has gone on from there
-          if (here != id || word.state() == RecordState::done || word.state() == RecordState::writing) return Visit::go_on;
-          while (word.state() == RecordState::ready) {
-            lane.mark(page);
-            Lane::disturb(page);
-            if (!page.word(offset).compare_exchange_strong(word.raw, word.acked().raw, std::memory_order_acq_rel)) continue;
-            outcome = Code::ok;
-            if (page_is_over(page)) over = page.reference;
-            ring(lane.segment, stream.space_bell, Wake::all);
-            return Visit::stop;
-          }
-          if (word.state() != RecordState::done) outcome = Code::busy;
-          return Visit::stop;
-        });
+        Code code = for_each_record(
+            lane, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t seq) {
+              ItemId here = word.has(kMoved) && word.state() != RecordState::writing
+                                ? ItemId{page.moved(offset).birth}
+                                : item_id(n, seq);
+              if (word.state() == RecordState::writing && word.has(kIntent))
+                help_move(lane, page, offset, word);
+              moved += word.has(kMoved);  // also what has gone on from there
+              if (here != id || word.state() == RecordState::done || word.state() == RecordState::writing)
+                return Visit::go_on;
+              while (word.state() == RecordState::ready) {
+                lane.mark(page);
+                Lane::disturb(page);
+                if (!page.word(offset).compare_exchange_strong(word.raw, word.acked().raw,
+                                                               std::memory_order_acq_rel))
+                  continue;
+                outcome = Code::ok;
+                if (page_is_over(page)) over = page.reference;
+                ring(lane.segment, stream.space_bell, Wake::all);
+                return Visit::stop;
+              }
+              if (word.state() != RecordState::done) outcome = Code::busy;
+              return Visit::stop;
+            });
         if (code == Code::corruption) return error = std::move(lane.error), code;
         if (code == Code::not_found && !lane.current()) return code;
       }
@@ -455,8 +509,10 @@ Status Queue::cancel(ItemId id) {
     done = stream_->run(false, search);
   }
   if (!done && done.code() != Code::not_found) return done;
-  if (outcome == Code::busy) return {Code::busy, "item " + std::to_string(id.value) + " is with a worker just now"};
-  if (outcome == Code::not_found) return {Code::not_found, "item " + std::to_string(id.value) + " is not in the queue"};
+  if (outcome == Code::busy)
+    return {Code::busy, "item " + std::to_string(id.value) + " is with a worker just now"};
+  if (outcome == Code::not_found)
+    return {Code::not_found, "item " + std::to_string(id.value) + " is not in the queue"};
   return {};
 }
 
@@ -464,12 +520,14 @@ Result<std::uint64_t> Queue::size() const {
   std::uint64_t ready = 0;
   Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
     ready = 0;
-    std::uint32_t lanes = me.pond->segment().stream(binding.index()).lanes.load(std::memory_order_acquire) | 1;
+    std::uint32_t lanes =
+        me.pond->segment().stream(binding.index()).lanes.load(std::memory_order_acquire) | 1;
     for (int n = 0; n < kPriorities; n++) {
       if (!(lanes >> n & 1)) continue;
       Lane lane(me, binding, n);
       LaneCount count;
-      if (Code code = count_lane(lane, false, count); code != Code::ok) return error = std::move(lane.error), code;
+      if (Code code = count_lane(lane, false, count); code != Code::ok)
+        return error = std::move(lane.error), code;
       ready += count.ready;
     }
     return Code::ok;
@@ -480,7 +538,9 @@ Result<std::uint64_t> Queue::size() const {
 
 Result<QueueStats> Queue::stats() const {
   QueueStats out;
-  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) { return queue_stats(me, binding, out, error); });
+  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
+    return queue_stats(me, binding, out, error);
+  });
   if (done.ok() || done.code() == Code::not_found) return out;
   return done;
 }
@@ -492,7 +552,8 @@ Result<std::uint64_t> Queue::clear() {
   Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
     // Cleared before, and this handle has not looked since: the name means another stream by now.
     std::uint64_t state = me.pond->segment().stream(binding.index()).state.load(std::memory_order_acquire);
-    if (state >> 28 != binding.generation() || static_cast<StreamState>(state & 0xff) != StreamState::live) return Code::not_found;
+    if (state >> 28 != binding.generation() || static_cast<StreamState>(state & 0xff) != StreamState::live)
+      return Code::not_found;
     auto retired = retire_stream(me, binding, true);
     if (!retired) return error = retired.status(), retired.code();
     taken += *retired;
@@ -526,9 +587,12 @@ Code pending(ThreadContext& me, Binding binding, Pending& out, Status& error) {
     if (!(lanes >> n & 1)) continue;
     Lane lane(me, binding, n);
     LaneCount count;
-    if (Code code = count_lane(lane, true, count); code != Code::ok) return error = std::move(lane.error), code;
-    if (n != kDeadLane) out.items += count.ready + count.claimed + count.pending;
-    else out.items += count.pending;
+    if (Code code = count_lane(lane, true, count); code != Code::ok)
+      return error = std::move(lane.error), code;
+    if (n != kDeadLane)
+      out.items += count.ready + count.claimed + count.pending;
+    else
+      out.items += count.pending;
     out.signature = out.signature * 31 + count.next_id * 7 + lane.words.epoch.load(std::memory_order_acquire);
   }
   return Code::ok;
@@ -541,7 +605,8 @@ Status Queue::resume() { return set_policy(*stream_, 0, kPaused | kDraining); }
 
 Status Queue::drain(milliseconds timeout) {
   if (Status set = set_policy(*stream_, kDraining, 0); !set) return set;
-  if (stream_->pond().segment().uses_membarrier()) sys::barrier();  // a push that has not seen it shows its record to the count
+  // a push that has not seen it shows its record to the count
+  if (stream_->pond().segment().uses_membarrier()) sys::barrier();
   for (Deadline deadline(timeout);;) {
     bool empty = false;
     Status done = stream_->run(true, [&](ThreadContext& me, Binding binding, Status& error) {
@@ -563,15 +628,21 @@ Status Queue::drain(milliseconds timeout) {
 }
 
 Status Queue::configure(const QueueOptions& options) {
-  if (options.lease.count() < 0 || options.lease > std::chrono::hours(24 * 30)) return {Code::invalid, "lease must be 0, or from 1 ms to 30 days"};
-  if (options.max_attempts > 65534) return {Code::invalid, "max_attempts is " + std::to_string(options.max_attempts) + "; it must be from 0 to 65,534"};
+  if (options.lease.count() < 0 || options.lease > std::chrono::hours(24 * 30))
+    return {Code::invalid, "lease must be 0, or from 1 ms to 30 days"};
+  if (options.max_attempts > 65534)
+    return {Code::invalid,
+            "max_attempts is " + std::to_string(options.max_attempts) + "; it must be from 0 to 65,534"};
   return stream_->govern([&](ThreadContext& me, StreamWords& words) {
     words.lease_us.store(static_cast<std::uint64_t>(options.lease.count()) * 1000, std::memory_order_relaxed);
     words.max_attempts.store(options.max_attempts, std::memory_order_relaxed);
     words.max_items.store(options.max_items, std::memory_order_relaxed);
     words.max_bytes.store(options.max_bytes, std::memory_order_relaxed);
     // Bits are only added: a lease that was begun must still be looked at, and the words themselves say what is off.
-    words.policy.fetch_or((options.lease.count() ? kLeased : 0u) | (options.max_attempts ? kAttemptsLimited : 0u) | (options.max_items || options.max_bytes ? kLimited : 0u), std::memory_order_seq_cst);
+    words.policy.fetch_or((options.lease.count() ? kLeased : 0u) |
+                              (options.max_attempts ? kAttemptsLimited : 0u) |
+                              (options.max_items || options.max_bytes ? kLimited : 0u),
+                          std::memory_order_seq_cst);
     ring(me.pond->segment(), words.space_bell, Wake::all);
   });
 }

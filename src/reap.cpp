@@ -17,7 +17,8 @@ namespace {
 
 class Reaper {
  public:
-  Reaper(ThreadContext& me, std::uint32_t dead) : me_(me), segment_(me.pond->segment()), words_(segment_.participant(dead)), dead_(dead) {
+  Reaper(ThreadContext& me, std::uint32_t dead)
+      : me_(me), segment_(me.pond->segment()), words_(segment_.participant(dead)), dead_(dead) {
     pid_ = words_.pid.load(std::memory_order_relaxed);
     signal_ = sys::death_signal(pid_, words_.start_time.load(std::memory_order_relaxed));
   }
@@ -41,16 +42,23 @@ class Reaper {
     free_slot();
     return true;
   }
-  std::string told() const { return "pond " + me_.pond->name() + ": reaped process " + std::to_string(pid_) + (signal_ ? ", killed by signal " + std::to_string(signal_) : ""); }
+  std::string told() const {
+    return "pond " + me_.pond->name() + ": reaped process " + std::to_string(pid_) +
+           (signal_ ? ", killed by signal " + std::to_string(signal_) : "");
+  }
 
  private:
   bool enter_its_sections() {
-    std::uint64_t threads = std::min<std::uint64_t>(segment_.header().pins_used.load(std::memory_order_acquire), kMaxThreads);
+    std::uint64_t threads =
+        std::min<std::uint64_t>(segment_.header().pins_used.load(std::memory_order_acquire), kMaxThreads);
     for (std::uint32_t i = 0; i < threads; i++) {
       PinWords& pins = segment_.pins(i);
-      std::uint32_t section = pins.owner.load(std::memory_order_acquire) == dead_ ? pins.section.load(std::memory_order_acquire) : 0;
+      std::uint32_t section = pins.owner.load(std::memory_order_acquire) == dead_
+                                  ? pins.section.load(std::memory_order_acquire)
+                                  : 0;
       if (section == 0 || section > kSections) continue;
-      auto entered = Section::enter(me_, section - 1, 5);  // a live holder: briefly; held up for longer, the slot waits for the next look
+      // a live holder: briefly; held up for longer, the slot waits for the next look
+      auto entered = Section::enter(me_, section - 1, 5);
       if (!entered) return false;
       entered->leave();
     }
@@ -59,7 +67,8 @@ class Reaper {
 
   template <class Work>
   void for_each_touched(Work work) {
-    std::uint64_t used = std::min(segment_.header().descriptors_used.load(std::memory_order_acquire), segment_.reserved(Table::streams));
+    std::uint64_t used = std::min(segment_.header().descriptors_used.load(std::memory_order_acquire),
+                                  segment_.reserved(Table::streams));
     for (std::uint32_t i = 0; i < used; i++) {
       if (!(words_.touched[i / 64 % 32].load(std::memory_order_acquire) >> i % 64 & 1)) continue;
       std::uint64_t state = segment_.stream(i).state.load(std::memory_order_acquire);
@@ -73,7 +82,10 @@ class Reaper {
     lane.any_state = true;
     Unpin unpin{lane};
     Code code = for_each_record(
-        lane, [&](const PageView& page) { return (page.header->owners.load(std::memory_order_acquire) >> dead_ % 64 & 1) != 0; },
+        lane,
+        [&](const PageView& page) {
+          return (page.header->owners.load(std::memory_order_acquire) >> dead_ % 64 & 1) != 0;
+        },
         [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t) {
           if (word.owner() == dead_) settle(lane, page, offset, word);
           return Visit::go_on;
@@ -91,9 +103,12 @@ class Reaper {
     };
     if (word.state() == RecordState::writing) {
       bool committed = word.has(kIntent) && evidence(page, offset);
-      change(committed ? word.ready() : word.has(kIntent) ? word.acked() : word.with_state(RecordState::done).with_owner(0));
+      change(committed           ? word.ready()
+             : word.has(kIntent) ? word.acked()
+                                 : word.with_state(RecordState::done).with_owner(0));
     } else if (word.state() == RecordState::claimed) {
-      bool delivered = lane.number < kPriorities;  // in the other lanes a mover holds it: no fault of the item
+      // in the other lanes a mover holds it: no fault of the item
+      bool delivered = lane.number < kPriorities;
       if (delivered) write_cause(page, offset, word);
       RecordWord returning = word.returning_by(dead_);
       if (delivered && word.crashes() < 255) returning = returning.with_crashes(word.crashes() + 1);
@@ -114,26 +129,36 @@ class Reaper {
     std::uint64_t at = moved.place & 0xffffffff;
     if (!source || !segment_.backed(source.page())) return false;
     LifeEntry& entry = segment_.life(source.page());
-    if (LifeWord{entry.life.load(std::memory_order_acquire)}.generation() != source.generation()) return false;
+    if (LifeWord{entry.life.load(std::memory_order_acquire)}.generation() != source.generation())
+      return false;
     if (at % 8 || at + 8 > segment_.page_bytes(source.page())) return false;
-    RecordWord from{reinterpret_cast<Word*>(segment_.page(source.page()) + at)->load(std::memory_order_acquire)};
-    return from.state() == RecordState::done && from.owner() == dead_ && from.claims() == (moved.place >> 32 & 0xffff);
+    RecordWord from{
+        reinterpret_cast<Word*>(segment_.page(source.page()) + at)->load(std::memory_order_acquire)};
+    return from.state() == RecordState::done && from.owner() == dead_ &&
+           from.claims() == (moved.place >> 32 & 0xffff);
   }
 
   /// Into the lease word, with claims 0: no lease. By compare-exchange, after another look at the record: it must still be that claim.
   void write_cause(const PageView& page, std::uint64_t offset, RecordWord word) {
     std::uint64_t lease = page.lease(offset).load(std::memory_order_acquire);
     if (page.word(offset).load(std::memory_order_acquire) != word.raw) return;
-    page.lease(offset).compare_exchange_strong(lease, LeaseWord::death(static_cast<std::uint32_t>(pid_), static_cast<std::uint32_t>(signal_), word.claims()).raw, std::memory_order_acq_rel);
+    page.lease(offset).compare_exchange_strong(
+        lease,
+        LeaseWord::death(static_cast<std::uint32_t>(pid_), static_cast<std::uint32_t>(signal_), word.claims())
+            .raw,
+        std::memory_order_acq_rel);
   }
 
   void settle_pages() {
     for_each_page(segment_, [&](std::uint32_t page, LifeWord life) {
       if (life.owner() != dead_) return;
       LifeWord to = life.with(LifeState::retired, 0);
-      if (life.state() == LifeState::building && was_linked(Reference::make(page, life.generation()))) to = life.with(LifeState::linked, 0), lower_due_of(page);
-      else if (life.state() == LifeState::spilling) to = life.with(LifeState::linked, 0);
-      else if (life.state() != LifeState::building && life.state() != LifeState::zeroing) return;
+      if (life.state() == LifeState::building && was_linked(Reference::make(page, life.generation())))
+        to = life.with(LifeState::linked, 0), lower_due_of(page);
+      else if (life.state() == LifeState::spilling)
+        to = life.with(LifeState::linked, 0);
+      else if (life.state() != LifeState::building && life.state() != LifeState::zeroing)
+        return;
       segment_.life(page).life.compare_exchange_strong(life.raw, to.raw, std::memory_order_acq_rel);
     });
   }
@@ -144,24 +169,29 @@ class Reaper {
     DueWord due{header.due.load(std::memory_order_relaxed)};
     std::uint32_t index = header.stream.load(std::memory_order_relaxed) & 0xfffffff;
     if (!due.ms() || index >= segment_.reserved(Table::streams)) return;
-    Lane lane(me_, Binding::make(index, segment_.stream(index).state.load(std::memory_order_acquire) >> 28), kDelayedLane);
+    Lane lane(me_, Binding::make(index, segment_.stream(index).state.load(std::memory_order_acquire) >> 28),
+              kDelayedLane);
     lower_stream_due(lane, due.ms());
   }
 
   bool was_linked(Reference page) {
     auto& header = *reinterpret_cast<PageHeader*>(segment_.page(page.page()));
     Reference prev{header.prev.load(std::memory_order_acquire)};
-    if (prev) return segment_.backed(prev.page()) && reinterpret_cast<PageHeader*>(segment_.page(prev.page()))->next.load(std::memory_order_acquire) == page.raw;
+    if (prev)
+      return segment_.backed(prev.page()) && reinterpret_cast<PageHeader*>(segment_.page(prev.page()))
+                                                     ->next.load(std::memory_order_acquire) == page.raw;
     std::uint64_t stream = header.stream.load(std::memory_order_relaxed);
     std::uint32_t index = stream & 0xfffffff, lane = static_cast<std::uint32_t>(stream >> 28);
-    return index < segment_.reserved(Table::streams) && lane < kLanes && segment_.stream(index).lane[lane].first.load(std::memory_order_acquire) == page.raw;
+    return index < segment_.reserved(Table::streams) && lane < kLanes &&
+           segment_.stream(index).lane[lane].first.load(std::memory_order_acquire) == page.raw;
   }
 
   /// All of them: the dead one may have taken a wake with it.
   void ring_sleeping(Bell& bell) { ring_sleepers(bell, bell.load(std::memory_order_acquire), Wake::all); }
 
   void free_slot() {
-    std::uint64_t threads = std::min<std::uint64_t>(segment_.header().pins_used.load(std::memory_order_acquire), kMaxThreads);
+    std::uint64_t threads =
+        std::min<std::uint64_t>(segment_.header().pins_used.load(std::memory_order_acquire), kMaxThreads);
     for (std::uint32_t i = 0; i < threads; i++) {
       PinWords& pins = segment_.pins(i);
       if (pins.owner.load(std::memory_order_acquire) != dead_) continue;
@@ -193,7 +223,8 @@ std::uint32_t reap_dead(ThreadContext& me) {
   {
     std::lock_guard lock(me.pond->reap_mutex());
     for (std::uint32_t slot : dead) {
-      if (!me.pond->begin_recovery(slot)) continue;  // another is at it, or was killed at it: the next look finds it again
+      // another is at it, or was killed at it: the next look finds it again
+      if (!me.pond->begin_recovery(slot)) continue;
       if (me.pond->is_dead(slot)) {
         Reaper reaper(me, slot);
         if (reaper.run()) told.push_back(reaper.told());
@@ -205,12 +236,15 @@ std::uint32_t reap_dead(ThreadContext& me) {
     recover_pages(me);
     sweep_all_tombed(me);
   }
-  for (const std::string& text : told) me.pond->say(Severity::info, text);  // the caller's sink may come back to us
+  // the caller's sink may come back to us
+  for (const std::string& text : told) me.pond->say(Severity::info, text);
   return static_cast<std::uint32_t>(told.size());
 }
 
 std::uint32_t look_for_dead(ThreadContext& me) {
-  if (me.pond->segment().header().participants_used.load(std::memory_order_relaxed) > 8 && !me.pond->tick_begins()) return 0;
+  if (me.pond->segment().header().participants_used.load(std::memory_order_relaxed) > 8 &&
+      !me.pond->tick_begins())
+    return 0;
   return reap_dead(me);
 }
 
@@ -223,12 +257,15 @@ void recover_pages(ThreadContext& me) {
   });
   for (Reference r : limbo) {
     // In the section, with an empty journal: its unlinking is committed, or it is LINKED again.
-    std::uint64_t stream = reinterpret_cast<PageHeader*>(segment.page(r.page()))->stream.load(std::memory_order_relaxed);
+    std::uint64_t stream =
+        reinterpret_cast<PageHeader*>(segment.page(r.page()))->stream.load(std::memory_order_relaxed);
     auto section = Section::try_enter(me, stream_section(stream & 0xfffffff));
     if (!section) continue;
     Word& life = segment.life(r.page()).life;
     LifeWord now{life.load(std::memory_order_acquire)};
-    if (now.generation() == r.generation() && now.state() == LifeState::limbo && life.compare_exchange_strong(now.raw, now.with(LifeState::retired, 0).raw, std::memory_order_acq_rel)) retired.push_back(r);
+    if (now.generation() == r.generation() && now.state() == LifeState::limbo &&
+        life.compare_exchange_strong(now.raw, now.with(LifeState::retired, 0).raw, std::memory_order_acq_rel))
+      retired.push_back(r);
     section->leave();
   }
   recycle(me, std::move(retired));
@@ -237,7 +274,8 @@ void recover_pages(ThreadContext& me) {
 void make_room(ThreadContext& me) {
   Segment& segment = me.pond->segment();
   reap_dead(me);
-  std::uint64_t used = std::min(segment.header().descriptors_used.load(std::memory_order_acquire), segment.reserved(Table::streams));
+  std::uint64_t used = std::min(segment.header().descriptors_used.load(std::memory_order_acquire),
+                                segment.reserved(Table::streams));
   for (std::uint32_t i = 0; i < used; i++) {
     StreamWords& stream = segment.stream(i);
     std::uint64_t state = stream.state.load(std::memory_order_acquire);

@@ -22,7 +22,8 @@ Code tomb_lane(Lane& lane, std::uint64_t& next_id) {
         next_id = std::max(next_id, tail.next_id());
         if (tail.tomb()) return Code::ok;
         continue;
-      case Tail::At::gone: next_id = std::max(next_id, tail.next_id()); return Code::ok;  // another was faster
+      // another was faster
+      case Tail::At::gone: next_id = std::max(next_id, tail.next_id()); return Code::ok;
       case Tail::At::damaged: return Code::corruption;
     }
   }
@@ -31,7 +32,8 @@ Code tomb_lane(Lane& lane, std::uint64_t& next_id) {
 std::uint64_t sweep(Lane& lane) {
   std::uint64_t taken = 0, trimmed = lane.stream.trimmed.load(std::memory_order_acquire);
   Unpin unpin{lane};
-  (void)for_each_record(lane, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
+  (void)for_each_record(lane, [&](const PageView& page, std::uint64_t offset, RecordWord word,
+                                  std::uint64_t id) {
     if (word.state() == RecordState::writing && word.has(kIntent) && word.owner() != lane.me.owner) {
       help_move(lane, page, offset, word);
       word = RecordWord{page.word(offset).load(std::memory_order_acquire)};
@@ -61,8 +63,14 @@ Status end_stream(ThreadContext& me, Binding stream, bool keep_name) {
   StreamWords& words = me.pond->segment().stream(stream.index());
   // Announced first, and never taken back: from here on nobody begins anything in any lane, and whoever comes by goes on with it.
   std::uint64_t state = words.state.load(std::memory_order_acquire);
-  auto in_state = [&](StreamState s) { return state >> 28 == stream.generation() && static_cast<StreamState>(state & 0xff) == s; };
-  while (in_state(StreamState::live) && !words.state.compare_exchange_weak(state, (state & ~0xffULL) | static_cast<std::uint64_t>(StreamState::clearing), std::memory_order_acq_rel)) {}
+  auto in_state = [&](StreamState s) {
+    return state >> 28 == stream.generation() && static_cast<StreamState>(state & 0xff) == s;
+  };
+  while (in_state(StreamState::live) &&
+         !words.state.compare_exchange_weak(
+             state, (state & ~0xffULL) | static_cast<std::uint64_t>(StreamState::clearing),
+             std::memory_order_acq_rel)) {
+  }
   if (!in_state(StreamState::live) && !in_state(StreamState::clearing)) return {};
   std::uint64_t next_id = 0;
   for (int n = 0; n < kLanes; n++) {
@@ -102,12 +110,15 @@ std::uint64_t sweep_tombed(ThreadContext& me, Binding stream) {
 
 void sweep_all_tombed(ThreadContext& me) {
   Segment& segment = me.pond->segment();
-  std::uint64_t used = std::min(segment.header().descriptors_used.load(std::memory_order_acquire), segment.capacity(Table::streams));
+  std::uint64_t used = std::min(segment.header().descriptors_used.load(std::memory_order_acquire),
+                                segment.capacity(Table::streams));
   for (std::uint32_t i = 0; i < used; i++) {
     std::uint64_t state = segment.stream(i).state.load(std::memory_order_acquire);
-    if (static_cast<StreamState>(state & 0xff) == StreamState::clearing) (void)end_stream(me, Binding::make(i, state >> 28), true);
+    if (static_cast<StreamState>(state & 0xff) == StreamState::clearing)
+      (void)end_stream(me, Binding::make(i, state >> 28), true);
     state = segment.stream(i).state.load(std::memory_order_acquire);
-    if (static_cast<StreamState>(state & 0xff) == StreamState::tombed) sweep_tombed(me, Binding::make(i, state >> 28));
+    if (static_cast<StreamState>(state & 0xff) == StreamState::tombed)
+      sweep_tombed(me, Binding::make(i, state >> 28));
   }
 }
 

@@ -8,24 +8,34 @@ namespace headpond {
 
 using namespace internal;
 
-Scope::Scope(std::shared_ptr<Attachment> attachment, std::string name) : attachment_(std::move(attachment)), name_(std::make_shared<const std::string>(std::move(name))) {}
+Scope::Scope(std::shared_ptr<Attachment> attachment, std::string name)
+    : attachment_(std::move(attachment)), name_(std::make_shared<const std::string>(std::move(name))) {}
 
-Queue Scope::queue(Bytes name) const { return Queue(std::make_shared<Stream>(attachment_, Key{Kind::queue, *name_, std::string(name), {}, {}})); }
-Log Scope::log(Bytes ns, Bytes key) const { return Log(std::make_shared<Stream>(attachment_, Key{Kind::log, *name_, std::string(ns), std::string(key), {}})); }
+Queue Scope::queue(Bytes name) const {
+  return Queue(std::make_shared<Stream>(attachment_, Key{Kind::queue, *name_, std::string(name), {}, {}}));
+}
+Log Scope::log(Bytes ns, Bytes key) const {
+  return Log(
+      std::make_shared<Stream>(attachment_, Key{Kind::log, *name_, std::string(ns), std::string(key), {}}));
+}
 
 Status Scope::configure(const ScopeOptions& options) const {
   if (Code usable = attachment_->usable(); usable != Code::ok) return usable;
   ThreadContext* me = attachment_->thread();
   if (!me) return Code::full;
   Directory directory(*me);
-  auto set = directory.set_values(Key{Kind::scope, *name_, {}, {}, {}}, {options.max_items, options.max_bytes}, false);
+  auto set = directory.set_values(Key{Kind::scope, *name_, {}, {}, {}},
+                                  {options.max_items, options.max_bytes}, false);
   if (!set) return set.status();
   auto members = directory.list(&*name_);
   if (!members) return members.status();
   for (auto& member : *members)
     if (member.key.kind == Kind::queue) {
-      Status done = directory.with_stream(member.stream, [](StreamWords& words) { words.policy.fetch_or(kLimited, std::memory_order_seq_cst); });
-      if (!done && done.code() != Code::not_found) return done;  // cleared meanwhile: its successor reads the scope's limits
+      Status done = directory.with_stream(member.stream, [](StreamWords& words) {
+        words.policy.fetch_or(kLimited, std::memory_order_seq_cst);
+      });
+      // cleared meanwhile: its successor reads the scope's limits
+      if (!done && done.code() != Code::not_found) return done;
     }
   return {};
 }
@@ -40,7 +50,8 @@ Result<std::uint64_t> Scope::clear() const {
   std::uint64_t taken = 0;
   for (auto& member : *members) {
     if (member.key.kind == Kind::cursor) {
-      if (Status erased = directory.erase(member.key); !erased && erased.code() != Code::not_found) return erased;
+      if (Status erased = directory.erase(member.key); !erased && erased.code() != Code::not_found)
+        return erased;
       continue;
     }
     auto retired = retire_stream(*me, member.stream, false);

@@ -11,7 +11,8 @@ namespace headpond::internal {
 Result<Section> Section::enter(ThreadContext& me, std::uint32_t number, std::uint64_t patience_ms) {
   SectionWords& words = me.pond->segment().section(number);
   HEADPOND_CHECK(me.pins->section.load(std::memory_order_relaxed) == 0);
-  me.pins->section.store(number + 1, std::memory_order_seq_cst);  // the reaper must know what to unlock before it walks
+  // the reaper must know what to unlock before it walks
+  me.pins->section.store(number + 1, std::memory_order_seq_cst);
   int error = pthread_mutex_trylock(&words.mutex);
   if (error == EBUSY && patience_ms) {
     std::uint64_t until = sys::precise_us() + patience_ms * 1000;
@@ -28,8 +29,13 @@ Result<Section> Section::enter(ThreadContext& me, std::uint32_t number, std::uin
     section.me_ = nullptr;
     me.pins->section.store(0, std::memory_order_release);
     if (error == EBUSY) return Code::timeout;
-    if (error == ETIMEDOUT) return Status(Code::timeout, "pond " + me.pond->name() + ": another process holds up section " + std::to_string(number) + " (is it stopped?); try again");
-    return Status(Code::corruption, "pond " + me.pond->name() + ": the mutex of section " + std::to_string(number) + " is damaged: " + std::strerror(error), error);
+    if (error == ETIMEDOUT)
+      return Status(Code::timeout, "pond " + me.pond->name() + ": another process holds up section " +
+                                       std::to_string(number) + " (is it stopped?); try again");
+    return Status(Code::corruption,
+                  "pond " + me.pond->name() + ": the mutex of section " + std::to_string(number) +
+                      " is damaged: " + std::strerror(error),
+                  error);
   }
   if (words.entries.load(std::memory_order_acquire) != 0) section.undo();  // I7: only damage can do this
   return section;

@@ -24,7 +24,9 @@ class Section {
   static constexpr std::uint64_t kPatienceMs = 200;
 
   /// Names the section in the thread's pin words, then locks it. `timeout`: a live process keeps it.
-  static Result<Section> enter(ThreadContext& me, std::uint32_t number) { return enter(me, number, kPatienceMs); }
+  static Result<Section> enter(ThreadContext& me, std::uint32_t number) {
+    return enter(me, number, kPatienceMs);
+  }
   static Result<Section> enter(ThreadContext& me, std::uint32_t number, std::uint64_t patience_ms);
   /// The same for work that can be left to the next one: `timeout` at once if somebody is inside.
   static Result<Section> try_enter(ThreadContext& me, std::uint32_t number) { return enter(me, number, 0); }
@@ -55,6 +57,8 @@ class Section {
 };
 
 /// The section of a stream's lanes.
-inline std::uint32_t stream_section(std::uint32_t index) { return kFirstStreamSection + index % (kSections - kFirstStreamSection); }
+inline std::uint32_t stream_section(std::uint32_t index) {
+  return kFirstStreamSection + index % (kSections - kFirstStreamSection);
+}
 
 }  // namespace headpond::internal

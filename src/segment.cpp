@@ -24,18 +24,22 @@ Result<mapped_region> map_file(const std::string& path, int fd, std::uint64_t by
   try {
     return mapped_region(Mappable{fd}, boost::interprocess::read_write, 0, bytes);
   } catch (const boost::interprocess::interprocess_exception& e) {
-    return Status(Code::system, path + ": cannot map " + std::to_string(bytes) + " bytes: " + e.what(), e.get_native_error());
+    return Status(Code::system, path + ": cannot map " + std::to_string(bytes) + " bytes: " + e.what(),
+                  e.get_native_error());
   }
 }
 
 Status failed(const std::string& path, const char* what, int error) {
   if (error == ENOSPC) {
     std::uint64_t left = sys::free_bytes(sys::shm_folder());
-    return {Code::full, path + ": cannot " + what + ": the shared-memory file system has " + std::to_string(left >> 10) +
-                            " KiB left; make it larger (mount -o remount,size=...; docker run --shm-size) or use a smaller pond",
+    return {Code::full,
+            path + ": cannot " + what + ": the shared-memory file system has " + std::to_string(left >> 10) +
+                " KiB left; make it larger (mount -o remount,size=...; docker run --shm-size) or use a "
+                "smaller pond",
             error};
   }
-  return {error == EACCES || error == EPERM ? Code::permission : Code::system, path + ": cannot " + what + ": " + std::strerror(error), error};
+  return {error == EACCES || error == EPERM ? Code::permission : Code::system,
+          path + ": cannot " + what + ": " + std::strerror(error), error};
 }
 
 constexpr std::uint64_t round_up(std::uint64_t value, std::uint64_t to) { return (value + to - 1) / to * to; }
@@ -63,21 +67,29 @@ void lay_out(Header& h) {
 }
 
 Status check_options(const Options& o) {
-  if (o.limit_bytes && (*o.limit_bytes < 1 << 20 || *o.limit_bytes > 64ULL << 30 || *o.limit_bytes % (1 << 20)))
-    return {Code::invalid, "limit_bytes is " + std::to_string(*o.limit_bytes) + "; it must be a multiple of 1 MiB, from 1 MiB to 64 GiB"};
+  if (o.limit_bytes &&
+      (*o.limit_bytes < 1 << 20 || *o.limit_bytes > 64ULL << 30 || *o.limit_bytes % (1 << 20)))
+    return {Code::invalid, "limit_bytes is " + std::to_string(*o.limit_bytes) +
+                               "; it must be a multiple of 1 MiB, from 1 MiB to 64 GiB"};
   if (o.max_participants && (*o.max_participants < 1 || *o.max_participants > kMaxParticipants))
-    return {Code::invalid, "max_participants is " + std::to_string(*o.max_participants) + "; it must be from 1 to 4094"};
-  for (auto& [what, value] : {std::pair{"min_page_bytes", o.min_page_bytes}, {"max_page_bytes", o.max_page_bytes}})
+    return {Code::invalid,
+            "max_participants is " + std::to_string(*o.max_participants) + "; it must be from 1 to 4094"};
+  for (auto& [what, value] :
+       {std::pair{"min_page_bytes", o.min_page_bytes}, {"max_page_bytes", o.max_page_bytes}})
     if (value && (*value < kUnit || *value > 64 * kUnit || !std::has_single_bit(*value)))
-      return {Code::invalid, std::string(what) + " is " + std::to_string(*value) + "; it must be a power of two, from 1024 to 65536"};
-  if (o.min_page_bytes.value_or(kUnit) > o.max_page_bytes.value_or(64 * kUnit)) return {Code::invalid, "min_page_bytes is larger than max_page_bytes"};
+      return {Code::invalid, std::string(what) + " is " + std::to_string(*value) +
+                                 "; it must be a power of two, from 1024 to 65536"};
+  if (o.min_page_bytes.value_or(kUnit) > o.max_page_bytes.value_or(64 * kUnit))
+    return {Code::invalid, "min_page_bytes is larger than max_page_bytes"};
   return {};
 }
 
 template <class T>
 Status differs(const std::string& pond, const char* what, const std::optional<T>& asked, T there) {
   if (!asked || *asked == there) return {};
-  return {Code::exists, "pond " + pond + ": was created with " + what + " " + std::to_string(there) + ", not " + std::to_string(*asked) + "; leave the option out, or remove the pond first"};
+  return {Code::exists, "pond " + pond + ": was created with " + what + " " + std::to_string(there) +
+                            ", not " + std::to_string(*asked) +
+                            "; leave the option out, or remove the pond first"};
 }
 
 void make_mutex(SectionWords& section) {
@@ -93,25 +105,33 @@ void make_mutex(SectionWords& section) {
 
 Status Segment::check_name(const std::string& pond) {
   bool good = !pond.empty() && pond.size() <= 128 && pond[0] != '.';
-  for (char c : pond) good = good && (std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-');
+  for (char c : pond)
+    good = good && (std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-');
   if (good) return {};
-  return {Code::invalid, "a pond's name has 1 to 128 of the characters A-Z a-z 0-9 . _ - and does not begin with a dot"};
+  return {Code::invalid,
+          "a pond's name has 1 to 128 of the characters A-Z a-z 0-9 . _ - and does not begin with a dot"};
 }
 
-std::string Segment::path_of(const std::string& pond) { return sys::shm_folder() + "/headpond." + std::to_string(sys::user()) + "." + pond; }
+std::string Segment::path_of(const std::string& pond) {
+  return sys::shm_folder() + "/headpond." + std::to_string(sys::user()) + "." + pond;
+}
 
-Result<std::shared_ptr<Segment>> Segment::create(const std::string& pond, const Options& options, const StateFolder& state) {
+Result<std::shared_ptr<Segment>> Segment::create(const std::string& pond, const Options& options,
+                                                 const StateFolder& state) {
   if (Status good = check_options(options); !good) return good;
   std::string path = path_of(pond);
   auto segment = std::make_shared<Segment>();
   segment->pond_ = pond;
-  if (int error = sys::create_unnamed(sys::shm_folder(), segment->file_)) return failed(path, "create", error);
+  if (int error = sys::create_unnamed(sys::shm_folder(), segment->file_))
+    return failed(path, "create", error);
 
   Header h{};
-  h.magic = kMagic, h.version = kLayoutVersion, h.header_bytes = sizeof(Header), h.layout_hash = layout_hash();
+  h.magic = kMagic, h.version = kLayoutVersion, h.header_bytes = sizeof(Header),
+  h.layout_hash = layout_hash();
   h.limit_bytes = options.limit_bytes.value_or(256ULL << 20);
   h.max_participants = options.max_participants.value_or(kMaxParticipants);
-  h.min_page_bytes = options.min_page_bytes.value_or(std::min(kUnit, options.max_page_bytes.value_or(64 * kUnit)));
+  h.min_page_bytes =
+      options.min_page_bytes.value_or(std::min(kUnit, options.max_page_bytes.value_or(64 * kUnit)));
   h.max_page_bytes = options.max_page_bytes.value_or(64 * kUnit);
   h.no_membarrier = !sys::register_barrier();
   h.pid_namespace = sys::pid_namespace();
@@ -131,7 +151,13 @@ Result<std::shared_ptr<Segment>> Segment::create(const std::string& pond, const 
   std::memcpy(segment->region_.get_address(), &h, offsetof(Header, removed));
   if (Status attached = segment->attach(h); !attached) return attached;
 
-  for (auto [table, count] : {std::pair{Table::sections, std::uint64_t{kSections}}, {Table::floors, std::uint64_t{kFloors}}, {Table::buckets, std::uint64_t{512}}, {Table::slots, std::uint64_t{32}}, {Table::streams, std::uint64_t{4}}, {Table::participants, std::uint64_t{2}}, {Table::pins, std::uint64_t{1}}})
+  for (auto [table, count] : {std::pair{Table::sections, std::uint64_t{kSections}},
+                              {Table::floors, std::uint64_t{kFloors}},
+                              {Table::buckets, std::uint64_t{512}},
+                              {Table::slots, std::uint64_t{32}},
+                              {Table::streams, std::uint64_t{4}},
+                              {Table::participants, std::uint64_t{2}},
+                              {Table::pins, std::uint64_t{1}}})
     if (Status backed = segment->back(table, count); !backed) return backed;
   for (std::uint32_t i = 0; i < kSections; i++) make_mutex(segment->section(i));
   segment->header_->bucket_count.store(512, std::memory_order_relaxed);
@@ -148,22 +174,30 @@ Result<sys::Fd> Segment::open_file(const std::string& pond) {
   sys::Fd file;
   if (int error = sys::open_file(path, false, file)) {
     if (error == ENOENT) return Status(Code::not_found, "pond " + pond + ": there is none (" + path + ")");
-    if (error == ELOOP) return Status(Code::permission, path + ": is a symbolic link, and a segment must be a plain file");
+    if (error == ELOOP)
+      return Status(Code::permission, path + ": is a symbolic link, and a segment must be a plain file");
     return failed(path, "open", error);
   }
   sys::FileInfo info;
   if (int error = sys::describe(file, info)) return failed(path, "look at it", error);
   if (!info.regular) return Status(Code::permission, path + ": is no plain file");
-  if (info.uid != sys::user()) return Status(Code::permission, path + ": belongs to uid " + std::to_string(info.uid) + ", not to you");
-  if (info.mode != 0600) return Status(Code::permission, path + ": others may open it; a segment has mode 0600");
-  if (info.links > 1) return Status(Code::permission, path + ": has " + std::to_string(info.links) + " names, and a segment has one");
+  if (info.uid != sys::user())
+    return Status(Code::permission, path + ": belongs to uid " + std::to_string(info.uid) + ", not to you");
+  if (info.mode != 0600)
+    return Status(Code::permission, path + ": others may open it; a segment has mode 0600");
+  if (info.links > 1)
+    return Status(Code::permission,
+                  path + ": has " + std::to_string(info.links) + " names, and a segment has one");
   return file;
 }
 
-Result<std::shared_ptr<Segment>> Segment::map(const std::string& pond, sys::Fd file, const Options& options, const StateFolder& state) {
+Result<std::shared_ptr<Segment>> Segment::map(const std::string& pond, sys::Fd file, const Options& options,
+                                              const StateFolder& state) {
   if (Status good = check_options(options); !good) return good;
   std::string path = path_of(pond);
-  auto damaged = [&](const std::string& why) { return Status(Code::corruption, path + ": " + why + "; `headpond rm` removes it"); };
+  auto damaged = [&](const std::string& why) {
+    return Status(Code::corruption, path + ": " + why + "; `headpond rm` removes it");
+  };
   sys::FileInfo info;
   if (int error = sys::describe(file, info)) return failed(path, "look at it", error);
   alignas(Header) char bytes[sizeof(Header)];
@@ -174,26 +208,43 @@ Result<std::shared_ptr<Segment>> Segment::map(const std::string& pond, sys::Fd f
   std::memcpy(static_cast<void*>(&h), bytes, offsetof(Header, removed));
   if (h.magic != kMagic) return damaged("is no headpond segment");
   if (h.version > kLayoutVersion)
-    return Status(Code::unsupported, path + ": has layout version " + std::to_string(h.version) + ", and this library knows " + std::to_string(kLayoutVersion) + ": upgrade it, or remove the pond with the newer one");
+    return Status(Code::unsupported, path + ": has layout version " + std::to_string(h.version) +
+                                         ", and this library knows " + std::to_string(kLayoutVersion) +
+                                         ": upgrade it, or remove the pond with the newer one");
   if (h.version != kLayoutVersion || h.header_bytes != sizeof(Header) || h.layout_hash != layout_hash())
-    return Status(Code::unsupported, path + ": was made by another build of this library with another layout: drain it with that one, then `headpond rm`");
-  if (h.limit_bytes < 1 << 20 || h.limit_bytes > 64ULL << 30 || h.limit_bytes % (1 << 20) || h.max_participants < 1 || h.max_participants > kMaxParticipants || h.min_page_bytes < kUnit ||
-      h.max_page_bytes > 64 * kUnit || h.min_page_bytes > h.max_page_bytes || !std::has_single_bit(h.min_page_bytes) || !std::has_single_bit(h.max_page_bytes))
+    return Status(Code::unsupported, path +
+                                         ": was made by another build of this library with another layout: "
+                                         "drain it with that one, then `headpond rm`");
+  if (h.limit_bytes < 1 << 20 || h.limit_bytes > 64ULL << 30 || h.limit_bytes % (1 << 20) ||
+      h.max_participants < 1 || h.max_participants > kMaxParticipants || h.min_page_bytes < kUnit ||
+      h.max_page_bytes > 64 * kUnit || h.min_page_bytes > h.max_page_bytes ||
+      !std::has_single_bit(h.min_page_bytes) || !std::has_single_bit(h.max_page_bytes))
     return damaged("its header says nonsense");
   Header expected = {};
   std::memcpy(static_cast<void*>(&expected), &h, offsetof(Header, removed));
   lay_out(expected);
-  if (std::memcmp(expected.table, h.table, sizeof h.table) || expected.file_bytes != h.file_bytes) return damaged("its tables are not where they belong");
-  if (info.size != h.file_bytes) return damaged("has " + std::to_string(info.size) + " bytes and should have " + std::to_string(h.file_bytes));
+  if (std::memcmp(expected.table, h.table, sizeof h.table) || expected.file_bytes != h.file_bytes)
+    return damaged("its tables are not where they belong");
+  if (info.size != h.file_bytes)
+    return damaged("has " + std::to_string(info.size) + " bytes and should have " +
+                   std::to_string(h.file_bytes));
   h.boot_id[sizeof h.boot_id - 1] = 0;
   if (sys::boot_id() != h.boot_id) return damaged("was made before the last boot");
   if (h.pid_namespace != sys::pid_namespace())
-    return Status(Code::unsupported, path + ": was created in another pid namespace, where the death of processes does not show: share it between the containers (docker run --pid)");
+    return Status(Code::unsupported,
+                  path +
+                      ": was created in another pid namespace, where the death of processes does not show: "
+                      "share it between the containers (docker run --pid)");
   if (h.state_device != state.device() || h.state_inode != state.inode())
-    return Status(Code::unsupported, path + ": belongs to another state folder than " + state.path() + ": set HEADPOND_HOME as its creator did, or `headpond rm`");
-  if (!h.no_membarrier && !sys::register_barrier()) return Status(Code::unsupported, path + ": relies on membarrier(2), which this process may not use (seccomp?)");
-  for (Status same : {differs(pond, "limit_bytes", options.limit_bytes, h.limit_bytes), differs(pond, "max_participants", options.max_participants, h.max_participants),
-                      differs(pond, "min_page_bytes", options.min_page_bytes, h.min_page_bytes), differs(pond, "max_page_bytes", options.max_page_bytes, h.max_page_bytes)})
+    return Status(Code::unsupported, path + ": belongs to another state folder than " + state.path() +
+                                         ": set HEADPOND_HOME as its creator did, or `headpond rm`");
+  if (!h.no_membarrier && !sys::register_barrier())
+    return Status(Code::unsupported,
+                  path + ": relies on membarrier(2), which this process may not use (seccomp?)");
+  for (Status same : {differs(pond, "limit_bytes", options.limit_bytes, h.limit_bytes),
+                      differs(pond, "max_participants", options.max_participants, h.max_participants),
+                      differs(pond, "min_page_bytes", options.min_page_bytes, h.min_page_bytes),
+                      differs(pond, "max_page_bytes", options.max_page_bytes, h.max_page_bytes)})
     if (!same) return same;
   auto segment = std::make_shared<Segment>();
   segment->pond_ = pond, segment->file_ = std::move(file);
@@ -202,16 +253,19 @@ Result<std::shared_ptr<Segment>> Segment::map(const std::string& pond, sys::Fd f
   segment->region_ = std::move(*region);
   if (Status attached = segment->attach(h); !attached) return attached;
   for (int i = 0; i < kTables; i++)
-    if (segment->reserved(static_cast<Table>(i)) > segment->capacity_[i]) return damaged("a table is larger than it can be");
+    if (segment->reserved(static_cast<Table>(i)) > segment->capacity_[i])
+      return damaged("a table is larger than it can be");
   return segment;
 }
 
 Status Segment::attach(const Header& checked) {
   base_ = static_cast<char*>(region_.get_address());
   bytes_ = checked.file_bytes, limit_ = checked.limit_bytes;
-  min_page_ = checked.min_page_bytes, max_page_ = checked.max_page_bytes, max_participants_ = checked.max_participants;
+  min_page_ = checked.min_page_bytes, max_page_ = checked.max_page_bytes,
+  max_participants_ = checked.max_participants;
   uses_membarrier_ = !checked.no_membarrier;
-  for (int i = 0; i < kTables; i++) offset_[i] = checked.table[i].offset, capacity_[i] = checked.table[i].capacity;
+  for (int i = 0; i < kTables; i++)
+    offset_[i] = checked.table[i].offset, capacity_[i] = checked.table[i].capacity;
   header_ = reinterpret_cast<Header*>(base_);
   lives_ = &at<LifeEntry>(Table::lives, 0);
   pages_ = &at<char>(Table::pages, 0);
@@ -225,10 +279,15 @@ Status Segment::back(Table table, std::uint64_t elements) {
   std::uint64_t now = mark.load(std::memory_order_acquire);
   if (elements <= now) return {};
   std::string path = path_of(pond_);
-  if (elements > capacity_[t]) return {Code::full, path + ": a table of the segment is full (" + std::to_string(capacity_[t]) + " elements); a larger limit_bytes gives larger tables"};
+  if (elements > capacity_[t])
+    return {Code::full, path + ": a table of the segment is full (" + std::to_string(capacity_[t]) +
+                            " elements); a larger limit_bytes gives larger tables"};
   std::uint64_t size = element_bytes(table);
-  std::uint64_t step = std::clamp<std::uint64_t>(now * size / 8, table == Table::pages ? 64 << 10 : 4096, 512 << 10);
-  std::uint64_t want = std::min(capacity_[t], round_up(std::max(elements * size, std::min(now * size + step, capacity_[t] * size)), 4096) / size);
+  std::uint64_t step =
+      std::clamp<std::uint64_t>(now * size / 8, table == Table::pages ? 64 << 10 : 4096, 512 << 10);
+  std::uint64_t want = std::min(
+      capacity_[t],
+      round_up(std::max(elements * size, std::min(now * size + step, capacity_[t] * size)), 4096) / size);
   std::uint64_t from = now * size / 4096 * 4096, to = round_up(want * size, 4096);
   int error = sys::reserve(file_, offset_[t] + from, to - from);
   if (error == ENOSPC && want > elements) {  // no room for the step: try for exactly what is needed
@@ -236,7 +295,9 @@ Status Segment::back(Table table, std::uint64_t elements) {
     error = sys::reserve(file_, offset_[t] + from, to - from);
   }
   if (error) return failed(path, "reserve memory", error);
-  for (std::uint64_t seen = now; seen < want && !mark.compare_exchange_weak(seen, want, std::memory_order_acq_rel);) {}
+  for (std::uint64_t seen = now;
+       seen < want && !mark.compare_exchange_weak(seen, want, std::memory_order_acq_rel);) {
+  }
   return {};
 }
 
@@ -255,9 +316,11 @@ Status Segment::remove(const std::string& pond) {
     auto region = map_file(path, file->get(), 4096);
     if (!region) return region.status();
     auto& header = *static_cast<Header*>(region->get_address());
-    if (header.magic == kMagic && header.version == kLayoutVersion) header.removed.store(1, std::memory_order_release);
+    if (header.magic == kMagic && header.version == kLayoutVersion)
+      header.removed.store(1, std::memory_order_release);
   }
-  if (sys::describe(path, named) || named.inode != mine.inode || named.device != mine.device) return {Code::not_found, path + ": was removed or replaced by another process meanwhile"};
+  if (sys::describe(path, named) || named.inode != mine.inode || named.device != mine.device)
+    return {Code::not_found, path + ": was removed or replaced by another process meanwhile"};
   if (int error = sys::remove_name(path)) return failed(path, "remove", error);
   return {};
 }

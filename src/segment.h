@@ -22,11 +22,13 @@ class Segment {
   static std::string path_of(const std::string& pond);
 
   /// Makes a new segment and gives it its name; `exists` if it is taken.
-  static Result<std::shared_ptr<Segment>> create(const std::string& pond, const Options& options, const StateFolder& state);
+  static Result<std::shared_ptr<Segment>> create(const std::string& pond, const Options& options,
+                                                 const StateFolder& state);
   /// Opens by name: owner, mode, links and kind are checked. `not_found` if there is none.
   static Result<sys::Fd> open_file(const std::string& pond);
   /// Checks the header and maps that file. An explicit option that differs from what the creator fixed is `exists`.
-  static Result<std::shared_ptr<Segment>> map(const std::string& pond, sys::Fd file, const Options& options, const StateFolder& state);
+  static Result<std::shared_ptr<Segment>> map(const std::string& pond, sys::Fd file, const Options& options,
+                                              const StateFolder& state);
   /// Marks the segment removed, if it is one of ours, and takes its name away. REQUIRES: StateFolder::exclusive() is held.
   static Status remove(const std::string& pond);
 
@@ -44,7 +46,9 @@ class Segment {
   SectionWords& section(std::uint32_t i) const { return at<SectionWords>(Table::sections, i); }
   Word& floor(std::uint32_t i) const { return at<Word>(Table::floors, i); }
   Word& bitmap(std::uint64_t i) const { return at<Word>(Table::bitmap, i); }
-  ParticipantWords& participant(std::uint32_t slot) const { return at<ParticipantWords>(Table::participants, slot); }
+  ParticipantWords& participant(std::uint32_t slot) const {
+    return at<ParticipantWords>(Table::participants, slot);
+  }
   PinWords& pins(std::uint32_t i) const { return at<PinWords>(Table::pins, i); }
   /// Pages are numbered from 1.
   LifeEntry& life(std::uint32_t page) const { return lives_[page - 1]; }
@@ -58,7 +62,9 @@ class Segment {
   SlotWords& slot(std::uint32_t i) const { return at<SlotWords>(Table::slots, i); }
   Word& bucket(std::uint32_t i) const { return at<Word>(Table::buckets, i); }
 
-  std::uint64_t reserved(Table table) const { return header_->reserved[static_cast<int>(table)].load(std::memory_order_acquire); }
+  std::uint64_t reserved(Table table) const {
+    return header_->reserved[static_cast<int>(table)].load(std::memory_order_acquire);
+  }
   /// Is this page number one that memory stands behind?
   bool backed(std::uint32_t page) const { return page - 1 < reserved(Table::pages); }
 
@@ -66,9 +72,13 @@ class Segment {
   /// number of processes at once; killed at any instruction it leaves at most memory that is reserved again.
   Status back(Table table, std::uint64_t elements);
 
-  std::uint64_t offset_of(const void* place) const { return static_cast<std::uint64_t>(static_cast<const char*>(place) - base_); }
+  std::uint64_t offset_of(const void* place) const {
+    return static_cast<std::uint64_t>(static_cast<const char*>(place) - base_);
+  }
   /// A word of the segment by its offset; null if that is none.
-  Word* word_at(std::uint64_t offset) const { return offset % 8 == 0 && offset < bytes_ - 8 ? reinterpret_cast<Word*>(base_ + offset) : nullptr; }
+  Word* word_at(std::uint64_t offset) const {
+    return offset % 8 == 0 && offset < bytes_ - 8 ? reinterpret_cast<Word*>(base_ + offset) : nullptr;
+  }
   /// Shared memory that it takes now.
   std::uint64_t used_bytes() const;
 

@@ -17,37 +17,48 @@ std::string default_home() {
 }
 
 Status failed(const std::string& path, const char* what, int error) {
-  return {error == EACCES || error == EPERM ? Code::permission : Code::system, path + ": cannot " + what + ": " + std::strerror(error), error};
+  return {error == EACCES || error == EPERM ? Code::permission : Code::system,
+          path + ": cannot " + what + ": " + std::strerror(error), error};
 }
 
 Status make_parents(const std::filesystem::path& folder) {
   std::filesystem::path at;
   for (const auto& part : folder) {
     at /= part;
-    if (int error = sys::make_folder(at.string(), 0700); error && error != EEXIST && error != EROFS && error != EACCES) return failed(at.string(), "make the folder", error);
+    if (int error = sys::make_folder(at.string(), 0700);
+        error && error != EEXIST && error != EROFS && error != EACCES)
+      return failed(at.string(), "make the folder", error);
   }
   return {};
 }
 
 }  // namespace
 
-Result<StateFolder> StateFolder::open(const std::string& pond, const std::filesystem::path& home, bool create) {
+Result<StateFolder> StateFolder::open(const std::string& pond, const std::filesystem::path& home,
+                                      bool create) {
   std::string base = home.empty() ? default_home() : home.string();
-  if (base.empty()) return Status(Code::invalid, "there is no folder for the pond's state: set HEADPOND_HOME or HOME");
+  if (base.empty())
+    return Status(Code::invalid, "there is no folder for the pond's state: set HEADPOND_HOME or HOME");
   StateFolder out;
   out.path_ = base + "/" + pond;
   if (create) {
     if (Status made = make_parents(base); !made) return made;
-    if (int error = sys::make_folder(out.path_, 0700); error && error != EEXIST) return failed(out.path_, "make the state folder", error);
+    if (int error = sys::make_folder(out.path_, 0700); error && error != EEXIST)
+      return failed(out.path_, "make the state folder", error);
   }
   sys::FileInfo info;
   if (int error = sys::describe(out.path_, info)) {
     if (error == ENOENT) return Status(Code::not_found, out.path_ + ": there is no such state folder");
     return failed(out.path_, "look at the state folder", error);
   }
-  if (!info.folder) return Status(Code::permission, out.path_ + ": is " + (info.symlink ? "a symbolic link" : "no folder") + ", and a pond's state folder must be a real one");
-  if (info.uid != sys::user()) return Status(Code::permission, out.path_ + ": belongs to uid " + std::to_string(info.uid) + ", not to you");
-  if (info.mode & 077) return Status(Code::permission, out.path_ + ": others may use it; run `chmod 700` on it");
+  if (!info.folder)
+    return Status(Code::permission, out.path_ + ": is " + (info.symlink ? "a symbolic link" : "no folder") +
+                                        ", and a pond's state folder must be a real one");
+  if (info.uid != sys::user())
+    return Status(Code::permission,
+                  out.path_ + ": belongs to uid " + std::to_string(info.uid) + ", not to you");
+  if (info.mode & 077)
+    return Status(Code::permission, out.path_ + ": others may use it; run `chmod 700` on it");
   out.device_ = info.device, out.inode_ = info.inode;
   return out;
 }
@@ -69,11 +80,15 @@ Result<sys::Fd> StateFolder::exclusive() const {
     sys::Fd lock;
     if (int error = sys::open_file(file, true, lock)) return failed(file, "open the lock file", error);
     if (int error = sys::lock_waiting(lock, kExclusive, 2000)) {
-      if (error == EAGAIN) return Status(Code::timeout, file + ": another process has been creating or removing this pond for over 2 s");
+      if (error == EAGAIN)
+        return Status(Code::timeout,
+                      file + ": another process has been creating or removing this pond for over 2 s");
       return failed(file, "lock", error);
     }
     sys::FileInfo mine, named;  // whoever had the lock may have removed the file
-    if (sys::describe(lock, mine) == 0 && sys::describe(file, named) == 0 && mine.inode == named.inode && mine.device == named.device) return lock;
+    if (sys::describe(lock, mine) == 0 && sys::describe(file, named) == 0 && mine.inode == named.inode &&
+        mine.device == named.device)
+      return lock;
   }
 }
 
@@ -85,7 +100,9 @@ bool StateFolder::is_same() const {
 Status StateFolder::discard() const {
   std::string file = path_ + "/lock";
   if (int error = sys::remove_name(file); error && error != ENOENT) return failed(file, "remove", error);
-  if (int error = sys::remove_folder(path_); error && error != ENOENT && error != ENOTEMPTY && error != EEXIST) return failed(path_, "remove the folder", error);
+  if (int error = sys::remove_folder(path_);
+      error && error != ENOENT && error != ENOTEMPTY && error != EEXIST)
+    return failed(path_, "remove the folder", error);
   return {};
 }
 

@@ -16,17 +16,22 @@ namespace headpond::internal {
 Code queue_stats(ThreadContext& me, Binding stream, QueueStats& out, Status& error) {
   out = {};
   StreamWords& words = me.pond->segment().stream(stream.index());
-  std::uint32_t lanes = words.lanes.load(std::memory_order_acquire) | 1, policy = words.policy.load(std::memory_order_relaxed);
+  std::uint32_t lanes = words.lanes.load(std::memory_order_acquire) | 1,
+                policy = words.policy.load(std::memory_order_relaxed);
   std::uint64_t first_id = words.first_id.load(std::memory_order_relaxed), oldest = 0;
   for (int n = 0; n < kLanes; n++) {
     if (!(lanes >> n & 1)) continue;
     Lane lane(me, stream, n);
     LaneCount count;
-    if (Code code = count_lane(lane, true, count); code != Code::ok) return error = std::move(lane.error), code;
+    if (Code code = count_lane(lane, true, count); code != Code::ok)
+      return error = std::move(lane.error), code;
     out.payload_bytes += count.payload_bytes, out.page_bytes += count.page_bytes;
-    if (n == kDelayedLane) out.delayed += count.ready + count.claimed;
-    else if (n == kDeadLane) out.dead += count.ready + count.claimed;
-    else out.ready += count.ready, out.claimed += count.claimed;
+    if (n == kDelayedLane)
+      out.delayed += count.ready + count.claimed;
+    else if (n == kDeadLane)
+      out.dead += count.ready + count.claimed;
+    else
+      out.ready += count.ready, out.claimed += count.claimed;
     if (n != kDeadLane) out.pushed += count.next_id - first_id;
     if (n < kPriorities && count.oldest_us && (!oldest || count.oldest_us < oldest)) oldest = count.oldest_us;
   }
@@ -88,12 +93,14 @@ Result<Stats> pond_stats(Attachment& pond) {
     StreamInfo info;
     info.kind = entry.key.kind == Kind::queue ? StreamInfo::Kind::queue : StreamInfo::Kind::log;
     info.scope = entry.key.scope, info.name = entry.key.name, info.key = entry.key.key;
-    if (words.used.exchange(0, std::memory_order_relaxed)) words.last_use.store(now_ms, std::memory_order_relaxed);
+    if (words.used.exchange(0, std::memory_order_relaxed))
+      words.last_use.store(now_ms, std::memory_order_relaxed);
     std::uint64_t used = words.last_use.load(std::memory_order_relaxed);
     info.idle = milliseconds(used < now_ms ? now_ms - used : 0);
     Status error;
     pond.touch(entry.stream.index());
-    Code code = info.kind == StreamInfo::Kind::queue ? queue_stats(*me, entry.stream, info.queue, error) : log_stats(*me, entry.stream, info.log, error);
+    Code code = info.kind == StreamInfo::Kind::queue ? queue_stats(*me, entry.stream, info.queue, error)
+                                                     : log_stats(*me, entry.stream, info.log, error);
     if (code == Code::not_found) continue;  // cleared meanwhile
     if (code != Code::ok) return error;
     if (info.kind == StreamInfo::Kind::queue && info.queue.claimed)
@@ -108,13 +115,17 @@ Result<Stats> pond_stats(Attachment& pond) {
     out.streams++;
     out.details.push_back(std::move(info));
   }
-  std::sort(out.details.begin(), out.details.end(), [](const StreamInfo& a, const StreamInfo& b) { return std::tie(a.scope, a.kind, a.name, a.key) < std::tie(b.scope, b.kind, b.name, b.key); });
-  std::uint64_t slots = std::min<std::uint64_t>(header.participants_used.load(std::memory_order_acquire), segment.max_participants() + 1);
+  std::sort(out.details.begin(), out.details.end(), [](const StreamInfo& a, const StreamInfo& b) {
+    return std::tie(a.scope, a.kind, a.name, a.key) < std::tie(b.scope, b.kind, b.name, b.key);
+  });
+  std::uint64_t slots = std::min<std::uint64_t>(header.participants_used.load(std::memory_order_acquire),
+                                                segment.max_participants() + 1);
   for (std::uint32_t slot = 1; slot <= slots; slot++) {
     ParticipantWords& words = segment.participant(slot);
     if (words.state.load(std::memory_order_acquire) != static_cast<std::uint32_t>(SlotState::live)) continue;
     std::uint64_t attached = words.attached_ms.load(std::memory_order_relaxed);
-    out.workers.push_back({words.pid.load(std::memory_order_relaxed), slot, !pond.is_dead(slot), claims[slot], milliseconds(attached < now_ms ? now_ms - attached : 0)});
+    out.workers.push_back({words.pid.load(std::memory_order_relaxed), slot, !pond.is_dead(slot), claims[slot],
+                           milliseconds(attached < now_ms ? now_ms - attached : 0)});
     out.participants++;
   }
   return out;
@@ -162,7 +173,12 @@ std::string Stats::json() const {
                       {"participants", participants},
                       {"max_participants", max_participants}};
   j["workers"] = nlohmann::json::array();
-  for (const WorkerInfo& w : workers) j["workers"].push_back({{"pid", w.pid}, {"slot", w.slot}, {"alive", w.alive}, {"claims", w.claims}, {"attached_ms", w.attached.count()}});
+  for (const WorkerInfo& w : workers)
+    j["workers"].push_back({{"pid", w.pid},
+                            {"slot", w.slot},
+                            {"alive", w.alive},
+                            {"claims", w.claims},
+                            {"attached_ms", w.attached.count()}});
   j["queues"] = nlohmann::json::array(), j["logs"] = nlohmann::json::array();
   for (const StreamInfo& s : details) {
     if (s.kind == StreamInfo::Kind::queue)

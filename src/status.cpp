@@ -36,7 +36,8 @@ std::string_view meaning(Code code) {
     case Code::empty: return "nothing is there";
     case Code::timeout: return "nothing happened in the time allowed";
     case Code::full: return "there is no room";
-    case Code::fenced: return "this claim was lost: its time was over, it was cleared, or it was settled already";
+    case Code::fenced:
+      return "this claim was lost: its time was over, it was cleared, or it was settled already";
     case Code::not_found: return "there is no such thing";
     case Code::paused: return "the queue is paused; resume() lets it deliver again";
     case Code::draining: return "the queue is draining and takes no more items; resume() lets it";

@@ -11,18 +11,22 @@ namespace headpond::internal {
 
 /// Pins a page that is LINKED in the life that `r` names and belongs to lane 0 of this stream in this life; null: not so. Whoever calls
 /// unpins either way.
-[[gnu::always_inline]] inline char* pin_straight(ThreadContext& me, StreamWords& stream, Binding binding, Reference r, std::uint64_t& bytes) {
+[[gnu::always_inline]] inline char* pin_straight(ThreadContext& me, StreamWords& stream, Binding binding,
+                                                 Reference r, std::uint64_t& bytes) {
   std::uint32_t unit = r.page() - 1;
-  if (unit >= me.backed) [[unlikely]] return nullptr;  // also if there is none
+  if (unit >= me.backed) [[unlikely]]
+    return nullptr;  // also if there is none
   me.pins->pin.store(r.page(), std::memory_order_release);
   std::atomic_signal_fence(std::memory_order_seq_cst);  // the recycler's membarrier is the other half
   LifeEntry& entry = me.lives[unit];
   LifeWord linked = LifeWord{r.generation() << 16}.with(LifeState::linked, 0);
-  if (entry.life.load(std::memory_order_acquire) != linked.raw) [[unlikely]] return nullptr;
+  if (entry.life.load(std::memory_order_acquire) != linked.raw) [[unlikely]]
+    return nullptr;
   char* base = me.pages + static_cast<std::uint64_t>(unit) * kUnit;
   auto& header = *reinterpret_cast<PageHeader*>(base);
   std::uint64_t live = binding.generation() << 28 | static_cast<std::uint64_t>(StreamState::live);
-  if (header.stream.load(std::memory_order_relaxed) != binding.index() || !(header.owners.load(std::memory_order_relaxed) & me.owner_bit) ||
+  if (header.stream.load(std::memory_order_relaxed) != binding.index() ||
+      !(header.owners.load(std::memory_order_relaxed) & me.owner_bit) ||
       (stream.state.load(std::memory_order_acquire) & ~0xff00ULL) != live) [[unlikely]]
     return nullptr;
   bytes = entry.units.load(std::memory_order_relaxed) * kUnit;
@@ -30,114 +34,161 @@ namespace headpond::internal {
 }
 
 /// READY at the tail of lane 0.
-[[gnu::always_inline]] inline bool push_straight(Attachment& pond, Binding binding, Bytes item, Wake wake, std::uint64_t& id) {
+[[gnu::always_inline]] inline bool push_straight(Attachment& pond, Binding binding, Bytes item, Wake wake,
+                                                 std::uint64_t& id) {
   ThreadContext* me = pond.straight_thread();
-  if (!me || !binding || item.size() > me->largest_straight) [[unlikely]] return false;
+  if (!me || !binding || item.size() > me->largest_straight) [[unlikely]]
+    return false;
   StreamWords& stream = me->streams[binding.index()];
-  if (stream.policy.load(std::memory_order_relaxed) & (kDraining | kLimited)) [[unlikely]] return false;
+  if (stream.policy.load(std::memory_order_relaxed) & (kDraining | kLimited)) [[unlikely]]
+    return false;
   struct Unpin {
     PinWords* pins;
     ~Unpin() { pins->pin.store(0, std::memory_order_release); }
   } unpin{me->pins};
   std::uint64_t page_bytes;
-  char* base = pin_straight(*me, stream, binding, Reference{stream.lane[0].tail.load(std::memory_order_acquire)}, page_bytes);
-  if (!base) [[unlikely]] return false;
+  char* base = pin_straight(*me, stream, binding,
+                            Reference{stream.lane[0].tail.load(std::memory_order_acquire)}, page_bytes);
+  if (!base) [[unlikely]]
+    return false;
   auto& header = *reinterpret_cast<PageHeader*>(base);
   Hint tail{header.tail.load(std::memory_order_acquire)};
   std::uint64_t offset = tail.offset(), bytes = kRecordHeader + round8(item.size());
-  if (offset < kFirstRecord || offset % 8 || offset + bytes + 8 > page_bytes) [[unlikely]] return false;
+  if (offset < kFirstRecord || offset % 8 || offset + bytes + 8 > page_bytes) [[unlikely]]
+    return false;
   auto& record = *reinterpret_cast<RecordHeader*>(base + offset);
   std::uint64_t size = item.size(), free = 0;
-  if (!record.word.compare_exchange_strong(free, RecordWord::make(RecordState::writing, me->owner, 1, static_cast<std::uint32_t>(size)).raw, std::memory_order_acq_rel)) [[unlikely]]
+  if (!record.word.compare_exchange_strong(
+          free, RecordWord::make(RecordState::writing, me->owner, 1, static_cast<std::uint32_t>(size)).raw,
+          std::memory_order_acq_rel)) [[unlikely]]
     return false;
   std::uint64_t now = sys::coarse_us();
   record.lease.store(LeaseWord::born(now).raw, std::memory_order_relaxed);
   std::memcpy(base + offset + kRecordHeader, item.data(), size);
-  record.word.store(RecordWord::make(RecordState::ready, 0, 0, static_cast<std::uint32_t>(size)).raw, std::memory_order_release);
-  header.tail.store(Hint::make(static_cast<std::uint32_t>(offset + bytes), tail.count() + 1).raw, std::memory_order_relaxed);
-  std::atomic_signal_fence(std::memory_order_seq_cst);  // the waiter's membarrier, and the clearer's, are the other half
-  if ((stream.state.load(std::memory_order_acquire) & 0xff) != static_cast<std::uint64_t>(StreamState::live)) [[unlikely]] sweep_tombed(*me, binding);
+  record.word.store(RecordWord::make(RecordState::ready, 0, 0, static_cast<std::uint32_t>(size)).raw,
+                    std::memory_order_release);
+  header.tail.store(Hint::make(static_cast<std::uint32_t>(offset + bytes), tail.count() + 1).raw,
+                    std::memory_order_relaxed);
+  // the waiter's membarrier, and the clearer's, are the other half
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  if ((stream.state.load(std::memory_order_acquire) & 0xff) != static_cast<std::uint64_t>(StreamState::live))
+      [[unlikely]]
+    sweep_tombed(*me, binding);
   std::uint32_t bell = stream.bell.load(std::memory_order_acquire);
-  if (bell & kAsleep) [[unlikely]] ring_sleepers(stream.bell, bell, wake);
+  if (bell & kAsleep) [[unlikely]]
+    ring_sleepers(stream.bell, bell, wake);
   id = header.first_seq.load(std::memory_order_relaxed) + tail.count();
-  if (std::uint64_t ms = now / 1000; stream.last_use.load(std::memory_order_relaxed) != ms) [[unlikely]] stream.last_use.store(ms, std::memory_order_relaxed);
+  if (std::uint64_t ms = now / 1000; stream.last_use.load(std::memory_order_relaxed) != ms) [[unlikely]]
+    stream.last_use.store(ms, std::memory_order_relaxed);
   return true;
 }
 
 /// The record at the head hint of lane 0, if it is READY and lane 0 is the only one. `out` is unset before.
 [[gnu::always_inline]] inline bool claim_straight(Attachment& pond, Binding binding, Claim& out) {
   ThreadContext* me = pond.straight_thread();
-  if (!me || !binding || !me->holds_cached) [[unlikely]] return false;
+  if (!me || !binding || !me->holds_cached) [[unlikely]]
+    return false;
   StreamWords& stream = me->streams[binding.index()];
-  if (stream.policy.load(std::memory_order_relaxed) != 0 || stream.lanes.load(std::memory_order_acquire) != 1) [[unlikely]] return false;
+  if (stream.policy.load(std::memory_order_relaxed) != 0 || stream.lanes.load(std::memory_order_acquire) != 1)
+      [[unlikely]]
+    return false;
   Cursor& cursor = me->cursor(binding, 0);
-  if (cursor.epoch != stream.lane[0].epoch.load(std::memory_order_acquire)) [[unlikely]] return false;
+  if (cursor.epoch != stream.lane[0].epoch.load(std::memory_order_acquire)) [[unlikely]]
+    return false;
   struct Unpin {
     PinWords* pins;
     ~Unpin() { pins->pin.store(0, std::memory_order_release); }
   } unpin{me->pins};
   std::uint64_t page_bytes;
   char* base = pin_straight(*me, stream, binding, cursor.page, page_bytes);
-  if (!base) [[unlikely]] return false;
+  if (!base) [[unlikely]]
+    return false;
   auto& header = *reinterpret_cast<PageHeader*>(base);
   std::uint32_t epoch = header.epoch.load(std::memory_order_acquire);
   Hint head{header.head.load(std::memory_order_acquire)};
   std::uint64_t offset = head.offset();
-  if (head.count() != epoch || offset < kFirstRecord || offset % 8 || offset + 8 > page_bytes || !header.disturbed.load(std::memory_order_relaxed)) [[unlikely]] return false;
+  if (head.count() != epoch || offset < kFirstRecord || offset % 8 || offset + 8 > page_bytes ||
+      !header.disturbed.load(std::memory_order_relaxed)) [[unlikely]]
+    return false;
   Word& word = *reinterpret_cast<Word*>(base + offset);
   RecordWord ready{word.load(std::memory_order_acquire)};
   std::uint64_t end = offset + kRecordHeader + round8(ready.size());
-  if (ready.state() != RecordState::ready || ready.flags() || end + 8 > page_bytes) [[unlikely]] return false;
+  if (ready.state() != RecordState::ready || ready.flags() || end + 8 > page_bytes) [[unlikely]]
+    return false;
   RecordWord mine = ready.claimed_by(me->owner);
   std::uint64_t expected = ready.raw;
-  if (!word.compare_exchange_strong(expected, mine.raw, std::memory_order_acq_rel)) [[unlikely]] return false;
-  if ((stream.state.load(std::memory_order_acquire) & 0xff) != static_cast<std::uint64_t>(StreamState::live)) [[unlikely]] {  // cleared meanwhile
+  if (!word.compare_exchange_strong(expected, mine.raw, std::memory_order_acq_rel)) [[unlikely]]
+    return false;
+  // cleared meanwhile
+  if ((stream.state.load(std::memory_order_acquire) & 0xff) != static_cast<std::uint64_t>(StreamState::live))
+      [[unlikely]] {
     expected = mine.raw;
     word.compare_exchange_strong(expected, mine.acked().raw, std::memory_order_acq_rel);
     return false;
   }
   header.head.store(Hint::make(static_cast<std::uint32_t>(end), epoch).raw, std::memory_order_relaxed);
-  ClaimAccess::fill_straight(out, *me, binding, cursor.page, offset, mine, Bytes(base + offset + kRecordHeader, ready.size()));
-  if (!stream.used.load(std::memory_order_relaxed)) [[unlikely]] stream.used.store(1, std::memory_order_relaxed);
+  ClaimAccess::fill_straight(out, *me, binding, cursor.page, offset, mine,
+                             Bytes(base + offset + kRecordHeader, ready.size()));
+  if (!stream.used.load(std::memory_order_relaxed)) [[unlikely]]
+    stream.used.store(1, std::memory_order_relaxed);
   return true;
 }
 
 /// The same record taken in one step, READY -> DONE: the copy is made before, while nobody can change what is READY. Like cancel or clear,
 /// it names nobody, so a death loses nothing: the item was there or is gone. `over`: its page, if that was the last of it.
-[[gnu::always_inline]] inline bool pop_straight(Attachment& pond, Binding binding, std::string& out, Reference& over) {
+[[gnu::always_inline]] inline bool pop_straight(Attachment& pond, Binding binding, std::string& out,
+                                                Reference& over) {
   ThreadContext* me = pond.straight_thread();
-  if (!me || !binding) [[unlikely]] return false;
+  if (!me || !binding) [[unlikely]]
+    return false;
   StreamWords& stream = me->streams[binding.index()];
-  if (stream.policy.load(std::memory_order_relaxed) != 0 || stream.lanes.load(std::memory_order_acquire) != 1) [[unlikely]] return false;
+  if (stream.policy.load(std::memory_order_relaxed) != 0 || stream.lanes.load(std::memory_order_acquire) != 1)
+      [[unlikely]]
+    return false;
   Cursor& cursor = me->cursor(binding, 0);
-  if (cursor.epoch != stream.lane[0].epoch.load(std::memory_order_acquire)) [[unlikely]] return false;
+  if (cursor.epoch != stream.lane[0].epoch.load(std::memory_order_acquire)) [[unlikely]]
+    return false;
   struct Unpin {
     PinWords* pins;
     ~Unpin() { pins->pin.store(0, std::memory_order_release); }
   } unpin{me->pins};
   std::uint64_t page_bytes;
   char* base = pin_straight(*me, stream, binding, cursor.page, page_bytes);
-  if (!base) [[unlikely]] return false;
+  if (!base) [[unlikely]]
+    return false;
   auto& header = *reinterpret_cast<PageHeader*>(base);
   std::uint32_t epoch = header.epoch.load(std::memory_order_acquire);
   Hint head{header.head.load(std::memory_order_acquire)};
   std::uint64_t offset = head.offset();
-  if (head.count() != epoch || offset < kFirstRecord || offset % 8 || offset + 8 > page_bytes || !header.disturbed.load(std::memory_order_relaxed)) [[unlikely]] return false;
+  if (head.count() != epoch || offset < kFirstRecord || offset % 8 || offset + 8 > page_bytes ||
+      !header.disturbed.load(std::memory_order_relaxed)) [[unlikely]]
+    return false;
   Word& word = *reinterpret_cast<Word*>(base + offset);
   RecordWord ready{word.load(std::memory_order_acquire)};
   std::uint64_t end = offset + kRecordHeader + round8(ready.size());
-  if (ready.state() != RecordState::ready || ready.flags() || ready.size() > 4096 || end + 8 > page_bytes) [[unlikely]] return false;
+  if (ready.state() != RecordState::ready || ready.flags() || ready.size() > 4096 || end + 8 > page_bytes)
+      [[unlikely]]
+    return false;
   out.assign(base + offset + kRecordHeader, ready.size());
   std::uint64_t expected = ready.raw;
-  if (!word.compare_exchange_strong(expected, ready.acked().raw, std::memory_order_acq_rel)) [[unlikely]] return false;
-  if ((stream.state.load(std::memory_order_acquire) & 0xff) != static_cast<std::uint64_t>(StreamState::live)) [[unlikely]] return false;  // cleared meanwhile
+  if (!word.compare_exchange_strong(expected, ready.acked().raw, std::memory_order_acq_rel)) [[unlikely]]
+    return false;
+  // cleared meanwhile
+  if ((stream.state.load(std::memory_order_acquire) & 0xff) != static_cast<std::uint64_t>(StreamState::live))
+      [[unlikely]]
+    return false;
   header.head.store(Hint::make(static_cast<std::uint32_t>(end), epoch).raw, std::memory_order_relaxed);
   std::uint32_t mark = header.done.load(std::memory_order_relaxed);
-  if ((mark ? mark : kFirstRecord) == offset) header.done.store(static_cast<std::uint32_t>(end), std::memory_order_relaxed);
-  if (header.next.load(std::memory_order_acquire) != 0 && page_is_over({cursor.page, &header, base, page_bytes})) [[unlikely]] over = cursor.page;
+  if ((mark ? mark : kFirstRecord) == offset)
+    header.done.store(static_cast<std::uint32_t>(end), std::memory_order_relaxed);
+  if (header.next.load(std::memory_order_acquire) != 0 &&
+      page_is_over({cursor.page, &header, base, page_bytes})) [[unlikely]]
+    over = cursor.page;
   std::atomic_signal_fence(std::memory_order_seq_cst);
-  if (std::uint32_t seen = stream.space_bell.load(std::memory_order_acquire); seen & kAsleep) [[unlikely]] ring_sleepers(stream.space_bell, seen, Wake::all);
-  if (!stream.used.load(std::memory_order_relaxed)) [[unlikely]] stream.used.store(1, std::memory_order_relaxed);
+  if (std::uint32_t seen = stream.space_bell.load(std::memory_order_acquire); seen & kAsleep) [[unlikely]]
+    ring_sleepers(stream.space_bell, seen, Wake::all);
+  if (!stream.used.load(std::memory_order_relaxed)) [[unlikely]]
+    stream.used.store(1, std::memory_order_relaxed);
   return true;
 }
 

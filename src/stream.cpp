@@ -9,8 +9,11 @@
 namespace headpond::internal {
 
 Status Stream::explain(Code code) const {
-  if (code == Code::removed) return {code, "pond " + pond_->name() + ": was removed; open it anew to create another"};
-  if (code == Code::forked) return {code, "pond " + pond_->name() + ": this handle was made before a fork; open the pond anew in the child"};
+  if (code == Code::removed)
+    return {code, "pond " + pond_->name() + ": was removed; open it anew to create another"};
+  if (code == Code::forked)
+    return {code, "pond " + pond_->name() +
+                      ": this handle was made before a fork; open the pond anew in the child"};
   return code;
 }
 
@@ -33,7 +36,8 @@ Status Stream::bind(ThreadContext& me, bool create, Binding& binding) {
 void Stream::lost(ThreadContext& me, Binding binding) {
   auto named = Directory(me).find(key_);
   std::uint64_t state = pond_->segment().stream(binding.index()).state.load(std::memory_order_acquire);
-  bool clearing = state >> 28 == binding.generation() && static_cast<StreamState>(state & 0xff) == StreamState::clearing;
+  bool clearing =
+      state >> 28 == binding.generation() && static_cast<StreamState>(state & 0xff) == StreamState::clearing;
   if (named && *named == binding && clearing) (void)end_stream(me, binding, true);
   std::uint64_t expected = binding.raw;
   binding_.compare_exchange_strong(expected, 0, std::memory_order_acq_rel);
@@ -43,7 +47,8 @@ void Stream::lost(ThreadContext& me, Binding binding) {
 
 namespace {
 
-constexpr Code kLimitReached = Code::exists;  // within this file: `full` by a limit, which making room in memory does not help
+// within this file: `full` by a limit, which making room in memory does not help
+constexpr Code kLimitReached = Code::exists;
 
 struct Load {
   std::uint64_t items = 0, bytes = 0;
@@ -64,21 +69,32 @@ struct Load {
 }  // namespace
 
 // Counted from the cells. Until a sixteenth of what is left has been pushed by this handle it need not count again.
-Code Stream::within_limits(ThreadContext& me, Binding binding, std::uint64_t items, std::uint64_t bytes, Status& error) {
+Code Stream::within_limits(ThreadContext& me, Binding binding, std::uint64_t items, std::uint64_t bytes,
+                           Status& error) {
   auto weight = static_cast<std::int64_t>(std::max(items, bytes / 64));
   StreamWords& words = pond_->segment().stream(binding.index());
-  std::uint64_t limits = words.max_items.load(std::memory_order_relaxed) * 0x9e3779b97f4a7c15ULL + words.max_bytes.load(std::memory_order_relaxed) + binding.raw;
-  if (credited_.exchange(limits, std::memory_order_relaxed) == limits && credit_.fetch_sub(weight, std::memory_order_relaxed) >= weight) return Code::ok;
+  std::uint64_t limits = words.max_items.load(std::memory_order_relaxed) * 0x9e3779b97f4a7c15ULL +
+                         words.max_bytes.load(std::memory_order_relaxed) + binding.raw;
+  if (credited_.exchange(limits, std::memory_order_relaxed) == limits &&
+      credit_.fetch_sub(weight, std::memory_order_relaxed) >= weight)
+    return Code::ok;
   credit_.store(0, std::memory_order_relaxed);
   std::uint64_t left = UINT64_MAX;
   auto check = [&](const Load& load, std::uint64_t max_items, std::uint64_t max_bytes, const char* whose) {
-    if (max_items && load.items + items > max_items) return error = Status(Code::full, "the " + std::string(whose) + " has " + std::to_string(load.items) + " items and its limit is " + std::to_string(max_items)), false;
-    if (max_bytes && load.bytes + bytes > max_bytes) return error = Status(Code::full, "the " + std::string(whose) + " has " + std::to_string(load.bytes) + " bytes and its limit is " + std::to_string(max_bytes)), false;
+    if (max_items && load.items + items > max_items)
+      return error = Status(Code::full, "the " + std::string(whose) + " has " + std::to_string(load.items) +
+                                            " items and its limit is " + std::to_string(max_items)),
+             false;
+    if (max_bytes && load.bytes + bytes > max_bytes)
+      return error = Status(Code::full, "the " + std::string(whose) + " has " + std::to_string(load.bytes) +
+                                            " bytes and its limit is " + std::to_string(max_bytes)),
+             false;
     if (max_items) left = std::min(left, max_items - load.items - items);
     if (max_bytes) left = std::min(left, (max_bytes - load.bytes - bytes) / 64);
     return true;
   };
-  std::uint64_t max_items = words.max_items.load(std::memory_order_relaxed), max_bytes = words.max_bytes.load(std::memory_order_relaxed);
+  std::uint64_t max_items = words.max_items.load(std::memory_order_relaxed),
+                max_bytes = words.max_bytes.load(std::memory_order_relaxed);
   if (max_items || max_bytes) {
     Load load;
     if (Code code = load.add(me, binding); code != Code::ok) return code;
@@ -94,22 +110,28 @@ Code Stream::within_limits(ThreadContext& me, Binding binding, std::uint64_t ite
     if (!check(load, scope->first, scope->second, "scope")) return kLimitReached;
   }
   // Shared out among those who may push at the same time; without limits left, enough not to ask at each push.
-  std::uint64_t others = std::max<std::uint64_t>(pond_->segment().header().participants_used.load(std::memory_order_relaxed), 1);
-  credit_.store(static_cast<std::int64_t>(left == UINT64_MAX ? 256 : left / 16 / others), std::memory_order_relaxed);
+  std::uint64_t others =
+      std::max<std::uint64_t>(pond_->segment().header().participants_used.load(std::memory_order_relaxed), 1);
+  credit_.store(static_cast<std::int64_t>(left == UINT64_MAX ? 256 : left / 16 / others),
+                std::memory_order_relaxed);
   return Code::ok;
 }
 
 // ------------------------------------------------------------------------------------------------------------------- append
 
-Status Stream::with_room(std::optional<milliseconds> full_timeout, const std::function<Code(ThreadContext&, Binding, Status&)>& attempt) {
+Status Stream::with_room(std::optional<milliseconds> full_timeout,
+                         const std::function<Code(ThreadContext&, Binding, Status&)>& attempt) {
   const Options& options = pond_->options();
-  Deadline deadline(full_timeout ? *full_timeout : options.on_full == OnFull::block ? options.full_timeout : milliseconds(0));
+  Deadline deadline(full_timeout                       ? *full_timeout
+                    : options.on_full == OnFull::block ? options.full_timeout
+                                                       : milliseconds(0));
   Code last = Code::full;
   // Either bell may be the one: pages come free, or the queue gets below its limit. Bounded sleeps look at both.
   auto try_once = [&](bool sleep) {
     return run(true, [&](ThreadContext& me, Binding binding, Status& error) {
       Segment& segment = pond_->segment();
-      Bell& bell = last == kLimitReached ? segment.stream(binding.index()).space_bell : segment.header().space_bell;
+      Bell& bell =
+          last == kLimitReached ? segment.stream(binding.index()).space_bell : segment.header().space_bell;
       std::uint32_t armed = sleep ? arm(segment, bell) : 0;
       last = attempt(me, binding, error);
       if (last != Code::full && last != kLimitReached) return last;
@@ -121,8 +143,10 @@ Status Stream::with_room(std::optional<milliseconds> full_timeout, const std::fu
       }
       // Who may wait leaves making room to those who take items out, and looks around itself now and then.
       if (!deadline.over() && !pond_->tick_begins()) return last;
-      if (last == kLimitReached) reap_dead(me);
-      else make_room(me);
+      if (last == kLimitReached)
+        reap_dead(me);
+      else
+        make_room(me);
       error = {};
       last = attempt(me, binding, error);
       return last;
@@ -132,11 +156,14 @@ Status Stream::with_room(std::optional<milliseconds> full_timeout, const std::fu
   while ((last == Code::full || last == kLimitReached) && !deadline.over()) done = try_once(true);
   if (last == kLimitReached) return {Code::full, done.text()};
   if (done.code() == Code::full && done.text() == Status(Code::full).text())
-    return {Code::full, "pond " + pond_->name() + ": its " + std::to_string(pond_->segment().limit_bytes() >> 20) + " MiB are in use; take items out, trim logs, or create it with a larger limit"};
+    return {Code::full, "pond " + pond_->name() + ": its " +
+                            std::to_string(pond_->segment().limit_bytes() >> 20) +
+                            " MiB are in use; take items out, trim logs, or create it with a larger limit"};
   return done;
 }
 
-Status Stream::append(std::span<const Parts> records, int number, std::uint64_t due_ms, std::optional<milliseconds> full_timeout, std::uint64_t& first_id) {
+Status Stream::append(std::span<const Parts> records, int number, std::uint64_t due_ms,
+                      std::optional<milliseconds> full_timeout, std::uint64_t& first_id) {
   auto attempt = [&](ThreadContext& me, Binding binding, Status& error) -> Code {
     Lane lane(me, binding, number);
     std::uint32_t policy = lane.stream.policy.load(std::memory_order_relaxed);
@@ -147,21 +174,28 @@ Status Stream::append(std::span<const Parts> records, int number, std::uint64_t 
       for (const Parts& r : records) bytes += r.size();
       if (Code code = within_limits(me, binding, records.size(), bytes, error); code != Code::ok) return code;
     }
-    if (number != 0 && !(lane.stream.lanes.load(std::memory_order_relaxed) >> number & 1)) lane.stream.lanes.fetch_or(1u << number, std::memory_order_seq_cst);
-    Code code = records.size() == 1 ? append_one(lane, records[0], first_id, due_ms) : append_all(lane, records, first_id, due_ms);
+    if (number != 0 && !(lane.stream.lanes.load(std::memory_order_relaxed) >> number & 1))
+      lane.stream.lanes.fetch_or(1u << number, std::memory_order_seq_cst);
+    Code code = records.size() == 1 ? append_one(lane, records[0], first_id, due_ms)
+                                    : append_all(lane, records, first_id, due_ms);
     if (code == Code::ok) {
-      if ((lane.stream.state.load(std::memory_order_relaxed) & 0xff) != static_cast<std::uint64_t>(StreamState::live)) [[unlikely]] sweep_tombed(me, binding);  // cleared meanwhile
+      // cleared meanwhile
+      if ((lane.stream.state.load(std::memory_order_relaxed) & 0xff) !=
+          static_cast<std::uint64_t>(StreamState::live)) [[unlikely]]
+        sweep_tombed(me, binding);
       return code;
     }
     error = std::move(lane.error);
     return code;
   };
   Status done = run(true, attempt);
-  if (done.code() != Code::full && done.code() != kLimitReached) [[likely]] return done;
+  if (done.code() != Code::full && done.code() != kLimitReached) [[likely]]
+    return done;
   return with_room(full_timeout, attempt);
 }
 
-Status Stream::reserve(std::uint64_t payload, int number, std::optional<milliseconds> full_timeout, const std::function<void(ThreadContext&, Binding, const Place&)>& fill) {
+Status Stream::reserve(std::uint64_t payload, int number, std::optional<milliseconds> full_timeout,
+                       const std::function<void(ThreadContext&, Binding, const Place&)>& fill) {
   return with_room(full_timeout, [&](ThreadContext& me, Binding binding, Status& error) -> Code {
     Lane lane(me, binding, number);
     std::uint32_t policy = lane.stream.policy.load(std::memory_order_relaxed);
@@ -172,10 +206,12 @@ Status Stream::reserve(std::uint64_t payload, int number, std::optional<millisec
     if (number != 0) lane.stream.lanes.fetch_or(1u << number, std::memory_order_seq_cst);
     std::uint32_t flags = size_flags(payload);
     std::uint64_t bytes = record_bytes(payload, flags);
-    RecordWord word = RecordWord::make(RecordState::writing, me.owner, 1, flags ? 0 : static_cast<std::uint32_t>(payload), flags);
+    RecordWord word = RecordWord::make(RecordState::writing, me.owner, 1,
+                                       flags ? 0 : static_cast<std::uint32_t>(payload), flags);
     Unpin unpin{lane};
     Place place;
-    Code code = bytes > largest_shared(lane.segment) ? reserve_own(lane, payload, word, place) : internal::reserve(lane, bytes, word, place);
+    Code code = bytes > largest_shared(lane.segment) ? reserve_own(lane, payload, word, place)
+                                                     : internal::reserve(lane, bytes, word, place);
     if (code != Code::ok) return error = std::move(lane.error), code;
     lay(place.at(), payload, flags, sys::coarse_us());
     fill(me, binding, place);
@@ -185,14 +221,18 @@ Status Stream::reserve(std::uint64_t payload, int number, std::optional<millisec
 
 // --------------------------------------------------------------------------------------------------------------------- wait
 
-Status Stream::wait(milliseconds timeout, const std::function<Code(ThreadContext&, Binding, bool look, Status&)>& attempt) {
+Status Stream::wait(milliseconds timeout,
+                    const std::function<Code(ThreadContext&, Binding, bool look, Status&)>& attempt) {
   Deadline deadline(timeout);
   bool waits = !deadline.over();
   for (bool woken_late = false;;) {
-    std::uint64_t spin_until = sys::precise_us() + static_cast<std::uint64_t>(std::max<std::int64_t>(0, pond_->options().spin.count()));
+    std::uint64_t spin_until = sys::precise_us() + static_cast<std::uint64_t>(std::max<std::int64_t>(
+                                                       0, pond_->options().spin.count()));
     bool look = !waits;
     do {
-      Status got = run(waits, [&](ThreadContext& me, Binding binding, Status& error) { return attempt(me, binding, look, error); });
+      Status got = run(waits, [&](ThreadContext& me, Binding binding, Status& error) {
+        return attempt(me, binding, look, error);
+      });
       if (got.code() == Code::not_found) return Code::empty;  // no such stream, and nobody waits for one
       if (got.code() != Code::empty || !waits) return got;
       for (int i = 0; i < 16; i++) sys::relax();

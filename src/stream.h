@@ -12,7 +12,11 @@ namespace headpond::internal {
 /// When a call that may wait has to come back.
 class Deadline {
  public:
-  explicit Deadline(milliseconds timeout) : end_us_(timeout.count() <= 0 ? 0 : timeout.count() >= kForever ? UINT64_MAX : sys::precise_us() + static_cast<std::uint64_t>(timeout.count()) * 1000) {}
+  explicit Deadline(milliseconds timeout)
+      : end_us_(timeout.count() <= 0 ? 0
+                : timeout.count() >= kForever
+                    ? UINT64_MAX
+                    : sys::precise_us() + static_cast<std::uint64_t>(timeout.count()) * 1000) {}
   std::uint64_t left_us() const {
     if (end_us_ == 0 || end_us_ == UINT64_MAX) return end_us_;
     std::uint64_t now = sys::precise_us();
@@ -46,19 +50,25 @@ class Stream {
     for (int tries = 0; tries < 200; tries++) {
       ThreadContext* me = nullptr;
       Binding binding{binding_.load(std::memory_order_acquire)};
-      if (Code usable = pond_->usable(); usable != Code::ok) [[unlikely]] return explain(usable);
-      if (me = pond_->thread(); !me) [[unlikely]] return Status(Code::full, "pond " + pond_->name() + ": all " + std::to_string(kMaxThreads) + " thread slots are taken");
+      if (Code usable = pond_->usable(); usable != Code::ok) [[unlikely]]
+        return explain(usable);
+      if (me = pond_->thread(); !me) [[unlikely]]
+        return Status(Code::full, "pond " + pond_->name() + ": all " + std::to_string(kMaxThreads) +
+                                      " thread slots are taken");
       if (!binding) [[unlikely]] {
         if (Status bound = bind(*me, create, binding); !bound) return bound;
       }
       StreamWords& words = pond_->segment().stream(binding.index());
-      if (std::uint64_t now = sys::coarse_us() / 1000; words.last_use.load(std::memory_order_relaxed) != now) words.last_use.store(now, std::memory_order_relaxed);
+      if (std::uint64_t now = sys::coarse_us() / 1000; words.last_use.load(std::memory_order_relaxed) != now)
+        words.last_use.store(now, std::memory_order_relaxed);
       Status error;
       Code code = work(*me, binding, error);
-      if (code != Code::not_found) [[likely]] return error.ok() ? Status(code) : error;
+      if (code != Code::not_found) [[likely]]
+        return error.ok() ? Status(code) : error;
       lost(*me, binding);
     }
-    return Status(Code::busy, "pond " + pond_->name() + ": the stream is cleared all the time by others; try again");
+    return Status(Code::busy,
+                  "pond " + pond_->name() + ": the stream is cleared all the time by others; try again");
   }
 
   /// Runs work(me, words) on the stream's words, which it makes if there is none, in the directory's section: they are no other stream's.
@@ -72,20 +82,25 @@ class Stream {
   }
 
   /// Appends records, all or nothing; limits, draining and waiting for room included.
-  Status append(std::span<const Parts> records, int lane, std::uint64_t due_ms, std::optional<milliseconds> full_timeout, std::uint64_t& first_id);
+  Status append(std::span<const Parts> records, int lane, std::uint64_t due_ms,
+                std::optional<milliseconds> full_timeout, std::uint64_t& first_id);
   /// Room for one record of that size; the place is pinned, and `fill` is run before the pin is dropped.
-  Status reserve(std::uint64_t payload, int lane, std::optional<milliseconds> full_timeout, const std::function<void(ThreadContext&, Binding, const Place&)>& fill);
+  Status reserve(std::uint64_t payload, int lane, std::optional<milliseconds> full_timeout,
+                 const std::function<void(ThreadContext&, Binding, const Place&)>& fill);
 
   /// Runs `attempt` until it answers something else than empty, or the time is over: spins, then sleeps on the stream's bell. `attempt` gets
   /// `look` = true when it should also look for dead processes and expired leases.
-  Status wait(milliseconds timeout, const std::function<Code(ThreadContext&, Binding, bool look, Status&)>& attempt);
+  Status wait(milliseconds timeout,
+              const std::function<Code(ThreadContext&, Binding, bool look, Status&)>& attempt);
 
  private:
   Status bind(ThreadContext& me, bool create, Binding& binding);
   void lost(ThreadContext& me, Binding binding);
   Status explain(Code code) const;
-  Code within_limits(ThreadContext& me, Binding binding, std::uint64_t items, std::uint64_t bytes, Status& error);
-  Status with_room(std::optional<milliseconds> full_timeout, const std::function<Code(ThreadContext&, Binding, Status&)>& attempt);
+  Code within_limits(ThreadContext& me, Binding binding, std::uint64_t items, std::uint64_t bytes,
+                     Status& error);
+  Status with_room(std::optional<milliseconds> full_timeout,
+                   const std::function<Code(ThreadContext&, Binding, Status&)>& attempt);
 
   std::shared_ptr<Attachment> pond_;
   Key key_;

@@ -91,7 +91,9 @@ int open_folder(const std::string& path, Fd& out) {
   out = std::move(fd);
   return 0;
 }
-int make_folder(const std::string& path, std::uint32_t mode) { return ::mkdir(path.c_str(), mode) ? errno : 0; }
+int make_folder(const std::string& path, std::uint32_t mode) {
+  return ::mkdir(path.c_str(), mode) ? errno : 0;
+}
 int create_unnamed(const std::string& folder, Fd& out) {
   Fd fd(retried([&] { return ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); }));
   if (!fd) return errno;
@@ -137,7 +139,9 @@ int reserve(const Fd& file, std::uint64_t offset, std::uint64_t bytes) {
 }
 int read_at(const Fd& file, std::uint64_t offset, void* to, std::size_t bytes, std::size_t& got) {
   for (got = 0; got < bytes;) {
-    auto n = retried([&] { return ::pread(file.get(), static_cast<char*>(to) + got, bytes - got, static_cast<off_t>(offset + got)); });
+    auto n = retried([&] {
+      return ::pread(file.get(), static_cast<char*>(to) + got, bytes - got, static_cast<off_t>(offset + got));
+    });
     if (n < 0) return errno;
     if (n == 0) return 0;
     got += static_cast<std::size_t>(n);
@@ -204,7 +208,9 @@ std::uint64_t pid_namespace() {
   struct stat s;
   return ::stat("/proc/self/ns/pid", &s) ? 0 : s.st_ino;
 }
-void on_fork(void (*before)(), void (*in_parent)(), void (*in_child)()) { ::pthread_atfork(before, in_parent, in_child); }
+void on_fork(void (*before)(), void (*in_parent)(), void (*in_child)()) {
+  ::pthread_atfork(before, in_parent, in_child);
+}
 
 const std::atomic<std::uint32_t>* process_witness() {
   struct Page {
@@ -220,26 +226,34 @@ const std::atomic<std::uint32_t>* process_witness() {
   static std::mutex mutex;
   static Page current;
   std::lock_guard lock(mutex);
-  if (!current.word || current.word->load(std::memory_order_relaxed) == 0) current.make();  // a child takes a new one
+  // a child takes a new one
+  if (!current.word || current.word->load(std::memory_order_relaxed) == 0) current.make();
   return current.word;
 }
 
-void keep_out_of_core_dumps(void* address, std::size_t bytes) { (void)::madvise(address, bytes, MADV_DONTDUMP); }
+void keep_out_of_core_dumps(void* address, std::size_t bytes) {
+  (void)::madvise(address, bytes, MADV_DONTDUMP);
+}
 bool register_barrier() {
   long commands = ::syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
   constexpr long needed = MEMBARRIER_CMD_GLOBAL_EXPEDITED | MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED;
-  return commands >= 0 && (commands & needed) == needed && ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0;
+  return commands >= 0 && (commands & needed) == needed &&
+         ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0;
 }
 void barrier() {
-  if (::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0)) std::abort();  // was there when we registered
+  // was there when we registered
+  if (::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0)) std::abort();
 }
 
 void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected, std::uint64_t microseconds) {
-  timespec time{static_cast<time_t>(microseconds / 1'000'000), static_cast<long>(microseconds % 1'000'000 * 1000)};
-  (void)::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAIT, expected, &time, nullptr, 0);
+  timespec time{static_cast<time_t>(microseconds / 1'000'000),
+                static_cast<long>(microseconds % 1'000'000 * 1000)};
+  (void)::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAIT, expected, &time, nullptr,
+                  0);
 }
 int futex_wake(std::atomic<std::uint32_t>& word, int most) {
-  return static_cast<int>(::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAKE, most, nullptr, nullptr, 0));
+  return static_cast<int>(
+      ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAKE, most, nullptr, nullptr, 0));
 }
 
 DeathWatch::DeathWatch() : wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
@@ -247,15 +261,18 @@ void DeathWatch::set(const std::vector<std::int32_t>& pids) {
   std::vector<std::pair<std::int32_t, Fd>> next;
   for (std::int32_t pid : pids) {
     auto known = std::find_if(watched_.begin(), watched_.end(), [&](auto& w) { return w.first == pid; });
-    if (known != watched_.end()) next.push_back(std::move(*known)), watched_.erase(known);
-    else if (Fd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))); fd) next.emplace_back(pid, std::move(fd));
+    if (known != watched_.end())
+      next.push_back(std::move(*known)), watched_.erase(known);
+    else if (Fd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))); fd)
+      next.emplace_back(pid, std::move(fd));
   }
   watched_ = std::move(next);
 }
 void DeathWatch::wait(std::uint64_t microseconds) {
   std::vector<pollfd> polls{{wake_.get(), POLLIN, 0}};
   for (auto& [pid, fd] : watched_) polls.push_back({fd.get(), POLLIN, 0});
-  (void)::poll(polls.data(), polls.size(), static_cast<int>(std::min<std::uint64_t>(microseconds / 1000 + 1, INT_MAX)));
+  (void)::poll(polls.data(), polls.size(),
+               static_cast<int>(std::min<std::uint64_t>(microseconds / 1000 + 1, INT_MAX)));
   std::uint64_t drained;
   (void)!::read(wake_.get(), &drained, sizeof drained);
   for (std::size_t i = polls.size() - 1; i > 0; i--)  // a dead one stays readable: forget it

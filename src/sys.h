@@ -46,26 +46,28 @@ int remove_name(const std::string& path);
 int remove_folder(const std::string& path);
 int describe(const Fd& file, FileInfo& out);
 int describe(const std::string& path, FileInfo& out);  // of a symbolic link itself
-int open_again(const Fd& file, Fd& out);  // a description of its own of the same file
+int open_again(const Fd& file, Fd& out);               // a description of its own of the same file
 int resize(const Fd& file, std::uint64_t bytes);
 int reserve(const Fd& file, std::uint64_t offset, std::uint64_t bytes);  // ENOSPC instead of SIGBUS later
 int read_at(const Fd& file, std::uint64_t offset, void* to, std::size_t bytes, std::size_t& got);
 std::uint64_t free_bytes(const std::string& folder);
-std::string shm_folder();   // $HEADPOND_SHM, else /dev/shm
+std::string shm_folder();  // $HEADPOND_SHM, else /dev/shm
 std::string environment(const char* name);
 std::string home_folder();
 
 // Locks on one byte of an open file description: gone with it, also when the process is killed.
 int try_lock(const Fd& file, std::uint64_t byte, bool exclusive);  // EAGAIN if another has it
-int lock_waiting(const Fd& file, std::uint64_t byte, std::uint32_t milliseconds);  // exclusive; EAGAIN after that time
+// exclusive; EAGAIN after that time
+int lock_waiting(const Fd& file, std::uint64_t byte, std::uint32_t milliseconds);
 void unlock(const Fd& file, std::uint64_t byte);
 bool locked_by_another(const Fd& file, std::uint64_t byte);  // unknown counts as locked
 
 // -------------------------------------------------------------------------------------------------------------- processes
 std::uint32_t user();
 std::int32_t process();
-std::uint64_t start_time(std::int32_t pid);    // 0: no such process
-int death_signal(std::int32_t pid, std::uint64_t start_time);  // of one that nobody has waited for yet; 0: unknown
+std::uint64_t start_time(std::int32_t pid);  // 0: no such process
+// of one that nobody has waited for yet; 0: unknown
+int death_signal(std::int32_t pid, std::uint64_t start_time);
 std::string boot_id();
 std::uint64_t pid_namespace();
 void on_fork(void (*before)(), void (*in_parent)(), void (*in_child)());
@@ -76,7 +78,8 @@ const std::atomic<std::uint32_t>* process_witness();
 // ----------------------------------------------------------------------------------------------------------------- memory
 void keep_out_of_core_dumps(void* address, std::size_t bytes);
 bool register_barrier();  // false: the kernel has none
-void barrier();           // every thread of every registered process has passed a full barrier when this returns
+// every thread of every registered process has passed a full barrier when this returns
+void barrier();
 
 // ---------------------------------------------------------------------------------------------------------------- waiting
 /// Sleeps while *word == expected, at most that long. May wake for no reason.
@@ -103,8 +106,8 @@ inline std::uint64_t clock_us(clockid_t id) {
   clock_gettime(id, &t);
   return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(t.tv_nsec) / 1000;
 }
-inline std::uint64_t coarse_us() { return clock_us(CLOCK_MONOTONIC_COARSE); }        // 3 ns, steps of 4 ms
-inline std::uint64_t precise_us() { return clock_us(CLOCK_MONOTONIC); }              // 30 ns
+inline std::uint64_t coarse_us() { return clock_us(CLOCK_MONOTONIC_COARSE); }  // 3 ns, steps of 4 ms
+inline std::uint64_t precise_us() { return clock_us(CLOCK_MONOTONIC); }        // 30 ns
 inline std::uint64_t wall_ms() { return clock_us(CLOCK_REALTIME_COARSE) / 1000; }
 
 inline void relax() { __builtin_ia32_pause(); }

@@ -28,10 +28,12 @@ bool trimmed_away(const Lane& lane, const PageView& page) {
 /// `next` is what was read before: what is not 0 stands still in this section, while a builder may end a 0 at any time.
 bool may_go(const Lane& lane, const PageView& page, Reference next) {
   if (next.raw == 0) return false;  // a builder may be on its way: the last page stays
-  bool tombed = static_cast<StreamState>(lane.stream.state.load(std::memory_order_acquire) & 0xff) == StreamState::tombed;
+  bool tombed = static_cast<StreamState>(lane.stream.state.load(std::memory_order_acquire) & 0xff) ==
+                StreamState::tombed;
   if (next.is_tomb() && !tombed) return false;
   LifeWord life{lane.segment.life(page.reference.page()).life.load(std::memory_order_acquire)};
-  return life.state() == LifeState::linked && (lane.is_log() && !tombed ? trimmed_away(lane, page) : advance_done(page));
+  return life.state() == LifeState::linked &&
+         (lane.is_log() && !tombed ? trimmed_away(lane, page) : advance_done(page));
 }
 
 }  // namespace
@@ -39,7 +41,7 @@ bool may_go(const Lane& lane, const PageView& page, Reference next) {
 bool advance_done(const PageView& page, std::uint64_t end) {
   std::uint64_t offset = page.header->done.load(std::memory_order_relaxed), from = offset;
   if (offset == 0) offset = kFirstRecord;
-  for (; page.holds(offset); ) {
+  for (; page.holds(offset);) {
     RecordWord word{page.word(offset).load(std::memory_order_acquire)};
     if (word.state() != RecordState::done) break;
     std::uint64_t extent = page.extent(offset, word);
@@ -48,7 +50,8 @@ bool advance_done(const PageView& page, std::uint64_t end) {
   }
   if (offset != from) page.header->done.store(static_cast<std::uint32_t>(offset), std::memory_order_relaxed);
   if (!page.holds(offset)) return false;
-  return RecordWord{page.word(offset).load(std::memory_order_acquire)}.state() == RecordState::seal || (end && offset == end);
+  return RecordWord{page.word(offset).load(std::memory_order_acquire)}.state() == RecordState::seal ||
+         (end && offset == end);
 }
 
 void unlink_done(Lane& lane, Reference target) {
@@ -67,7 +70,8 @@ void unlink_done(Lane& lane, Reference target) {
       if (lane.stream.state.load(std::memory_order_acquire) >> 28 != lane.binding.generation()) break;
       PageView before;
       Hops hops(lane.segment);
-      for (PageView page = in_section(lane, Reference{lane.words.first.load(std::memory_order_acquire)}); page;) {
+      for (PageView page = in_section(lane, Reference{lane.words.first.load(std::memory_order_acquire)});
+           page;) {
         Reference next{page.header->next.load(std::memory_order_acquire)};
         bool is_target = page.reference == target;
         if (is_target) target_met = true;
@@ -75,7 +79,11 @@ void unlink_done(Lane& lane, Reference target) {
           // The chain first, then the life: whoever finds LIMBO knows that the chain change is committed or in the journal.
           section->set(before ? before.header->next : lane.words.first, next.raw);
           LifeWord life{lane.segment.life(page.reference.page()).life.load(std::memory_order_acquire)};
-          if (life.state() != LifeState::linked || !section->exchange(lane.segment.life(page.reference.page()).life, life.raw, life.with(LifeState::limbo, 0).raw)) break;  // a spiller was faster
+          // a spiller was faster
+          if (life.state() != LifeState::linked ||
+              !section->exchange(lane.segment.life(page.reference.page()).life, life.raw,
+                                 life.with(LifeState::limbo, 0).raw))
+            break;
           section->leave();
           limbo.push_back(page.reference);
           more = true;
@@ -92,12 +100,14 @@ void unlink_done(Lane& lane, Reference target) {
     Word& life = lane.segment.life(r.page()).life;
     LifeWord now{life.load(std::memory_order_acquire)};
     std::uint64_t before = now.raw;
-    if (now.generation() == r.generation() && now.state() == LifeState::limbo) life.compare_exchange_strong(before, now.with(LifeState::retired, 0).raw, std::memory_order_acq_rel);
+    if (now.generation() == r.generation() && now.state() == LifeState::limbo)
+      life.compare_exchange_strong(before, now.with(LifeState::retired, 0).raw, std::memory_order_acq_rel);
   }
   // A membarrier interrupts every core that runs one of us: several pages share one. Who
   // finds nothing, or no room, recycles what waits.
   Segment& segment = lane.segment;
-  std::uint64_t limit = segment.limit_bytes() / kUnit, batch = std::min<std::uint64_t>(8 * segment.max_page_bytes() / kUnit, limit / 16);
+  std::uint64_t limit = segment.limit_bytes() / kUnit,
+                batch = std::min<std::uint64_t>(8 * segment.max_page_bytes() / kUnit, limit / 16);
   std::uint64_t waiting = 0;
   for (Reference r : limbo) waiting = lane.me.pond->remember_retired(r, segment.page_bytes(r.page()) / kUnit);
   if (waiting >= batch) recycle(lane.me, {});

@@ -23,10 +23,12 @@ void ring_sleepers(Bell& bell, std::uint32_t seen, Wake wake);
 
 /// After something became READY. Nothing but a load when nobody sleeps.
 inline void ring(const Segment& segment, Bell& bell, Wake wake) {
-  if (!segment.uses_membarrier()) std::atomic_thread_fence(std::memory_order_seq_cst);  // else the waiter's membarrier is the fence
+  // else the waiter's membarrier is the fence
+  if (!segment.uses_membarrier()) std::atomic_thread_fence(std::memory_order_seq_cst);
   std::atomic_signal_fence(std::memory_order_seq_cst);
   std::uint32_t seen = bell.load(std::memory_order_acquire);
-  if (seen & kAsleep) [[unlikely]] ring_sleepers(bell, seen, wake);
+  if (seen & kAsleep) [[unlikely]]
+    ring_sleepers(bell, seen, wake);
 }
 
 /// Step 1, up to the barrier. The caller looks, then sleeps on the value returned.

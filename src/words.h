@@ -24,7 +24,9 @@ namespace headpond::internal {
 using Word = std::atomic<std::uint64_t>;
 static_assert(Word::is_always_lock_free && sizeof(Word) == 8);
 
-constexpr std::uint64_t bits(std::uint64_t word, int from, int count) { return word >> from & ((1ULL << count) - 1); }
+constexpr std::uint64_t bits(std::uint64_t word, int from, int count) {
+  return word >> from & ((1ULL << count) - 1);
+}
 
 // ------------------------------------------------------------------------------------------------------------------- record
 //
@@ -50,17 +52,31 @@ struct RecordWord {
   constexpr bool has(RecordFlag flag) const { return (raw >> 60 & flag) != 0; }
   constexpr std::uint32_t sealed_ids() const { return bits(raw, 16, 32); }
 
-  constexpr RecordWord with_state(RecordState s) const { return {(raw & ~15ULL) | static_cast<std::uint64_t>(s)}; }
-  constexpr RecordWord with_owner(std::uint32_t o) const { return {(raw & ~(0xfffULL << 4)) | static_cast<std::uint64_t>(o) << 4}; }
-  constexpr RecordWord with_claims(std::uint32_t c) const { return {(raw & ~(0xffffULL << 16)) | (c & 0xffffULL) << 16}; }
-  constexpr RecordWord with_crashes(std::uint32_t c) const { return {(raw & ~(0xffULL << 32)) | (c & 0xffULL) << 32}; }
-  constexpr RecordWord with_flags(std::uint32_t f) const { return {(raw & ~(15ULL << 60)) | static_cast<std::uint64_t>(f) << 60}; }
-
-  static constexpr RecordWord make(RecordState s, std::uint32_t owner, std::uint32_t claims, std::uint32_t size, std::uint32_t flags = 0) {
-    return {static_cast<std::uint64_t>(s) | static_cast<std::uint64_t>(owner) << 4 | (claims & 0xffffULL) << 16 |
-            static_cast<std::uint64_t>(size) << 40 | static_cast<std::uint64_t>(flags) << 60};
+  constexpr RecordWord with_state(RecordState s) const {
+    return {(raw & ~15ULL) | static_cast<std::uint64_t>(s)};
   }
-  static constexpr RecordWord seal(std::uint32_t ids) { return {static_cast<std::uint64_t>(RecordState::seal) | static_cast<std::uint64_t>(ids) << 16}; }
+  constexpr RecordWord with_owner(std::uint32_t o) const {
+    return {(raw & ~(0xfffULL << 4)) | static_cast<std::uint64_t>(o) << 4};
+  }
+  constexpr RecordWord with_claims(std::uint32_t c) const {
+    return {(raw & ~(0xffffULL << 16)) | (c & 0xffffULL) << 16};
+  }
+  constexpr RecordWord with_crashes(std::uint32_t c) const {
+    return {(raw & ~(0xffULL << 32)) | (c & 0xffULL) << 32};
+  }
+  constexpr RecordWord with_flags(std::uint32_t f) const {
+    return {(raw & ~(15ULL << 60)) | static_cast<std::uint64_t>(f) << 60};
+  }
+
+  static constexpr RecordWord make(RecordState s, std::uint32_t owner, std::uint32_t claims,
+                                   std::uint32_t size, std::uint32_t flags = 0) {
+    return {static_cast<std::uint64_t>(s) | static_cast<std::uint64_t>(owner) << 4 |
+            (claims & 0xffffULL) << 16 | static_cast<std::uint64_t>(size) << 40 |
+            static_cast<std::uint64_t>(flags) << 60};
+  }
+  static constexpr RecordWord seal(std::uint32_t ids) {
+    return {static_cast<std::uint64_t>(RecordState::seal) | static_cast<std::uint64_t>(ids) << 16};
+  }
 
   /// Ids that this record takes: a span that is being written, or was abandoned, takes several.
   constexpr std::uint32_t ids() const {
@@ -74,14 +90,25 @@ struct RecordWord {
     return with_state(RecordState::claimed).with_owner(owner).with_claims(next ? next : 1);
   }
   /// DONE, with nothing left to prove.
-  constexpr RecordWord acked() const { return with_state(RecordState::done).with_owner(0).with_claims(1).with_crashes(0).with_flags(flags() & ~kIntent); }
-  constexpr RecordWord returning_by(std::uint32_t owner) const { return with_state(RecordState::returning).with_owner(owner); }
-  constexpr RecordWord ready() const { return with_state(RecordState::ready).with_owner(0).with_flags(flags() & ~kIntent); }
+  constexpr RecordWord acked() const {
+    return with_state(RecordState::done)
+        .with_owner(0)
+        .with_claims(1)
+        .with_crashes(0)
+        .with_flags(flags() & ~kIntent);
+  }
+  constexpr RecordWord returning_by(std::uint32_t owner) const {
+    return with_state(RecordState::returning).with_owner(owner);
+  }
+  constexpr RecordWord ready() const {
+    return with_state(RecordState::ready).with_owner(0).with_flags(flags() & ~kIntent);
+  }
 
   friend constexpr bool operator==(RecordWord, RecordWord) = default;
 };
 
-constexpr std::uint32_t kMaxRecordSize = (1u << 20) - 1;  // larger ones say their size in their first 8 bytes (kLarge)
+// larger ones say their size in their first 8 bytes (kLarge)
+constexpr std::uint32_t kMaxRecordSize = (1u << 20) - 1;
 
 // -------------------------------------------------------------------------------------------------------------------- lease
 struct LeaseWord {
@@ -96,12 +123,16 @@ struct LeaseWord {
   static constexpr LeaseWord born(std::uint64_t now_us) { return make(0, false, now_us); }
   /// Cites the claim that died: who meets it beside that very claim finishes what the reaper began.
   static constexpr LeaseWord death(std::uint32_t pid, std::uint32_t signal, std::uint32_t claims) {
-    return make(0, true, (pid & 0x3fffffULL) | static_cast<std::uint64_t>(signal & 127) << 22 | (claims & 0xffffULL) << 29);
+    return make(
+        0, true,
+        (pid & 0x3fffffULL) | static_cast<std::uint64_t>(signal & 127) << 22 | (claims & 0xffffULL) << 29);
   }
   constexpr bool is_death() const { return claims() == 0 && mark(); }
   constexpr std::uint32_t death_pid() const { return value() & 0x3fffff; }
   constexpr std::uint32_t death_signal() const { return value() >> 22 & 127; }
-  constexpr bool is_death_of(RecordWord record) const { return is_death() && (value() >> 29 & 0xffff) == record.claims(); }
+  constexpr bool is_death_of(RecordWord record) const {
+    return is_death() && (value() >> 29 & 0xffff) == record.claims();
+  }
 };
 
 // --------------------------------------------------------------------------------------------------------------------- life
@@ -123,7 +154,8 @@ struct LifeWord {
   /// The next life begins.
   constexpr LifeWord born_to(std::uint32_t owner) const {
     std::uint64_t next = (generation() + 1) & ((1ULL << 36) - 1);
-    return {static_cast<std::uint64_t>(LifeState::building) | static_cast<std::uint64_t>(owner) << 4 | (next ? next : 1) << 16};
+    return {static_cast<std::uint64_t>(LifeState::building) | static_cast<std::uint64_t>(owner) << 4 |
+            (next ? next : 1) << 16};
   }
   constexpr bool reachable() const {
     return state() == LifeState::building || state() == LifeState::linked || state() == LifeState::spilling;
@@ -140,8 +172,12 @@ struct Reference {
   constexpr bool is_tomb() const { return page() == 0x7ffffff; }
   /// Names a page.
   constexpr explicit operator bool() const { return page() != 0 && !is_tomb(); }
-  static constexpr Reference make(std::uint32_t page, std::uint64_t generation) { return {page | generation << 28}; }
-  static constexpr Reference empty(std::uint64_t descriptor_generation) { return {descriptor_generation << 28}; }
+  static constexpr Reference make(std::uint32_t page, std::uint64_t generation) {
+    return {page | generation << 28};
+  }
+  static constexpr Reference empty(std::uint64_t descriptor_generation) {
+    return {descriptor_generation << 28};
+  }
   static constexpr Reference tomb() { return {0x7ffffff}; }
   friend constexpr bool operator==(Reference, Reference) = default;
 };
@@ -151,7 +187,9 @@ struct Binding {
   constexpr std::uint32_t index() const { return raw & 0xfffffff; }
   constexpr std::uint64_t generation() const { return raw >> 28; }
   constexpr explicit operator bool() const { return raw != 0; }
-  static constexpr Binding make(std::uint32_t index, std::uint64_t generation) { return {index | generation << 28}; }
+  static constexpr Binding make(std::uint32_t index, std::uint64_t generation) {
+    return {index | generation << 28};
+  }
   friend constexpr bool operator==(Binding, Binding) = default;
 };
 
@@ -160,14 +198,18 @@ struct Hint {  // tail: offset and the ids before it; head: offset and the epoch
   std::uint64_t raw = 0;
   constexpr std::uint32_t offset() const { return raw; }
   constexpr std::uint32_t count() const { return raw >> 32; }
-  static constexpr Hint make(std::uint32_t offset, std::uint32_t count) { return {offset | static_cast<std::uint64_t>(count) << 32}; }
+  static constexpr Hint make(std::uint32_t offset, std::uint32_t count) {
+    return {offset | static_cast<std::uint64_t>(count) << 32};
+  }
 };
 
 struct DueWord {
   std::uint64_t raw = 0;
   constexpr std::uint64_t ms() const { return raw >> 16; }
   constexpr std::uint16_t version() const { return raw; }
-  constexpr DueWord next(std::uint64_t ms) const { return {ms << 16 | static_cast<std::uint16_t>(version() + 1)}; }
+  constexpr DueWord next(std::uint64_t ms) const {
+    return {ms << 16 | static_cast<std::uint16_t>(version() + 1)};
+  }
 };
 
 }  // namespace headpond::internal

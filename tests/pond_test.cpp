@@ -759,7 +759,8 @@ class BadSegment : public ::testing::Test {
       if (offset < header.table[i].offset) continue;
       const std::size_t inside = offset - header.table[i].offset;
       const std::size_t size = internal::element_bytes(static_cast<internal::Table>(i));
-      return std::string(names[i]) + "[" + std::to_string(inside / size) + "] + " + std::to_string(inside % size);
+      return std::string(names[i]) + "[" + std::to_string(inside / size) + "] + " +
+             std::to_string(inside % size);
     }
     return "header + " + std::to_string(offset);
   }

@@ -87,7 +87,7 @@ struct LogStats {
   std::uint64_t page_bytes = 0;     // segment memory of its pages
   std::uint64_t first_seq = 0;      // of the oldest record that is there; 0: none
   std::uint64_t last_seq = 0;
-  std::uint64_t trimmed = 0;        // records below are gone
+  std::uint64_t trimmed = 0;  // records below are gone
 };
 
 /// A handle on a named log. Cheap to copy, safe to share between threads and processes.
@@ -97,7 +97,8 @@ class HEADPOND_API Log {
   /// none appearing below it later.
   Result<std::uint64_t> append(Bytes record, std::optional<milliseconds> full_timeout = {});
   /// All or nothing; the seqs are consecutive and the first one is returned.
-  Result<std::uint64_t> append_many(std::span<const Bytes> records, std::optional<milliseconds> full_timeout = {});
+  Result<std::uint64_t> append_many(std::span<const Bytes> records,
+                                    std::optional<milliseconds> full_timeout = {});
   Result<Reservation> reserve(std::size_t size);
 
   Scan scan(ScanOptions options = {}) const;

@@ -16,10 +16,10 @@ namespace headpond {
 struct StreamInfo {
   enum class Kind : std::uint8_t { queue, log } kind = Kind::queue;
   std::string scope;
-  std::string name;  // a queue's name, a log's ns
-  std::string key;   // a log's key
-  QueueStats queue;  // if it is a queue
-  LogStats log;      // if it is a log
+  std::string name;      // a queue's name, a log's ns
+  std::string key;       // a log's key
+  QueueStats queue;      // if it is a queue
+  LogStats log;          // if it is a log
   milliseconds idle{0};  // since the last operation on it
 };
 
@@ -34,8 +34,8 @@ struct WorkerInfo {
 struct HEADPOND_API Stats {
   std::string pond;
   std::uint64_t limit_bytes = 0;
-  std::uint64_t page_bytes = 0;      // pages in use
-  std::uint64_t segment_bytes = 0;   // shared memory that the segment takes, tables included
+  std::uint64_t page_bytes = 0;     // pages in use
+  std::uint64_t segment_bytes = 0;  // shared memory that the segment takes, tables included
   std::uint64_t largest_free_bytes = 0;
   std::uint64_t streams = 0;
   std::uint64_t participants = 0;
@@ -49,7 +49,7 @@ struct HEADPOND_API Stats {
 
 /// What verify() found; clean if there is nothing.
 struct Findings {
-  std::vector<std::string> problems;  // each: which invariant, where, what was found
+  std::vector<std::string> problems;                  // each: which invariant, where, what was found
   std::uint64_t pages = 0, streams = 0, records = 0;  // looked at
   bool clean() const noexcept { return problems.empty(); }
 };

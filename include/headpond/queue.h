@@ -138,22 +138,24 @@ enum class Cause : std::uint8_t { buried, max_attempts };
 
 struct DeadItem : Item {
   Cause cause = Cause::buried;
-  std::string reason;       // what bury() said
-  std::int32_t pid = 0;     // the process that buried it, or whose death was the last one counted; 0: unknown
-  int signal = 0;           // that process's signal if known, else 0
+  std::string reason;    // what bury() said
+  std::int32_t pid = 0;  // the process that buried it, or whose death was the last one counted; 0: unknown
+  int signal = 0;        // that process's signal if known, else 0
   std::chrono::system_clock::time_point at;  // when it was buried
 };
 
 /// Figures of one moment; other processes go on meanwhile.
 struct QueueStats {
-  std::uint64_t ready = 0;      // items, all priorities
-  std::uint64_t claimed = 0;    // items
-  std::uint64_t delayed = 0;    // items
-  std::uint64_t dead = 0;       // items
+  std::uint64_t ready = 0;          // items, all priorities
+  std::uint64_t claimed = 0;        // items
+  std::uint64_t delayed = 0;        // items
+  std::uint64_t dead = 0;           // items
   std::uint64_t payload_bytes = 0;  // of all of these
   std::uint64_t page_bytes = 0;     // segment memory of its pages
-  std::uint64_t pushed = 0;         // ids given so far in its present stream; an item that comes back after a delay or by redrive takes another
-  milliseconds oldest_age{0};       // of the oldest ready item, 0 if none
+  // ids given so far in its present stream; an item that comes back after a delay or by redrive takes
+  // another
+  std::uint64_t pushed = 0;
+  milliseconds oldest_age{0};  // of the oldest ready item, 0 if none
   bool paused = false;
   bool draining = false;
 };

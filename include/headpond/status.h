@@ -18,8 +18,9 @@ namespace headpond {
 
 enum class Code : std::uint8_t {
   ok,
-  empty,        // nothing there now
-  timeout,      // nothing happened in the time allowed, or a stopped process holds up what is needed: try again
+  empty,  // nothing there now
+  // nothing happened in the time allowed, or a stopped process holds up what is needed: try again
+  timeout,
   full,         // no room: the segment's limit, the shared-memory file system, a queue's limit or a table
   fenced,       // this claim is no longer yours: it was reaped, it expired, or it was settled already
   not_found,    // no such pond, scope, queue, log, item or cursor
@@ -75,9 +76,9 @@ class [[nodiscard]] HEADPOND_API Status {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}               // NOLINT
+  Result(T value) : value_(std::move(value)) {}                   // NOLINT
   Result(Status status) noexcept : status_(std::move(status)) {}  // NOLINT
-  Result(Code code) noexcept : status_(code) {}               // NOLINT
+  Result(Code code) noexcept : status_(code) {}                   // NOLINT
 
   bool ok() const noexcept { return value_.has_value(); }
   explicit operator bool() const noexcept { return ok(); }

@@ -1,8 +1,8 @@
 // headpond_crash: kills a process in every operation, in every distinct state, and looks whether the others are well (README.md).
 #include <dirent.h>
 #include <execinfo.h>
-#include <signal.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -30,7 +30,9 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr std::uint64_t kLast = 99, kFirst = 98;  // what the survivor pushes after the kill: at the end, and with a priority
+constexpr std::uint64_t kLast = 99,
+                        kFirst =
+                            98;  // what the survivor pushes after the kill: at the end, and with a priority
 constexpr auto kBound = 200ms;
 
 struct Settings {
@@ -42,7 +44,8 @@ struct Settings {
 
 /// Where the runner is: shared with the driver, which goes on behind it if it crashes or hangs.
 struct Progress {
-  std::atomic<std::uint64_t> heartbeat, first, second, pc, kills, failures, missed, instructions, points, late_wakes;
+  std::atomic<std::uint64_t> heartbeat, first, second, pc, kills, failures, missed, instructions, points,
+      late_wakes;
   std::atomic<std::uint64_t> slowest_us;
   std::atomic<bool> finished;
   void* stack[24];  // of a survivor that crashed
@@ -98,16 +101,20 @@ struct Slow : Problem {
 
 template <class T>
 T must(Result<T> result, const char* what) {
-  if (!result) throw Problem(std::string(what) + " answered " + std::string(name(result.code())) + ": " + result.status().text());
+  if (!result)
+    throw Problem(std::string(what) + " answered " + std::string(name(result.code())) + ": " +
+                  result.status().text());
   return std::move(*result);
 }
 void must(const Status& status, const char* what) {
-  if (!status) throw Problem(std::string(what) + " answered " + std::string(name(status.code())) + ": " + status.text());
+  if (!status)
+    throw Problem(std::string(what) + " answered " + std::string(name(status.code())) + ": " + status.text());
 }
 
 std::string token(const Claim& claim, std::uint64_t number) {
   std::string out = std::to_string(number);
-  if (claim.attempts() != 1 || claim.crashes() != 0) out += ":" + std::to_string(claim.attempts()) + "/" + std::to_string(claim.crashes());
+  if (claim.attempts() != 1 || claim.crashes() != 0)
+    out += ":" + std::to_string(claim.attempts()) + "/" + std::to_string(claim.crashes());
   return out;
 }
 std::string joined(const std::vector<std::string>& tokens) {
@@ -127,7 +134,8 @@ std::string sorted_words(const std::string& text) {
 /// What the survivor does and sees after the kill.
 class Survivor {
  public:
-  Survivor(const Operation& operation, Stage& stage, Scratch& scratch) : op_(operation), stage_(stage), scratch_(scratch) {}
+  Survivor(const Operation& operation, Stage& stage, Scratch& scratch)
+      : op_(operation), stage_(stage), scratch_(scratch) {}
 
   /// Everything is finished or undone and the pond works, in time.
   void recover(bool waiter) {
@@ -138,11 +146,15 @@ class Survivor {
     must(stage_.work->push(item(kFirst), {.priority = 3}), "push with a priority");
     must(stage_.work->push(item(kLast)), "push");
     auto took = Clock::now() - begin;
-    progress->slowest_us = std::max<std::uint64_t>(progress->slowest_us, static_cast<std::uint64_t>(took / 1us));
-    if (took > kBound * time_factor()) throw Slow("the survivor needed " + std::to_string(took / 1ms) + " ms");
+    progress->slowest_us =
+        std::max<std::uint64_t>(progress->slowest_us, static_cast<std::uint64_t>(took / 1us));
+    if (took > kBound * time_factor())
+      throw Slow("the survivor needed " + std::to_string(took / 1ms) + " ms");
     if (waiter) {
       while (!scratch_.got && Clock::now() - begin < kBound * time_factor()) ::usleep(50);
-      if (!scratch_.got) throw Slow("the process that waits in claim() got nothing in " + std::to_string(kBound.count()) + " ms");
+      if (!scratch_.got)
+        throw Slow("the process that waits in claim() got nothing in " + std::to_string(kBound.count()) +
+                   " ms");
       if (Clock::now() - begin > 60ms) progress->late_wakes++;
     }
   }
@@ -157,14 +169,17 @@ class Survivor {
 
   void only_survivors_are_left(std::uint64_t others) {
     auto stats = must(stage_.pond->stats(), "stats");
-    if (stats.participants != 1 + others) throw Problem(std::to_string(stats.participants) + " participants are left, and " + std::to_string(1 + others) + " live");
+    if (stats.participants != 1 + others)
+      throw Problem(std::to_string(stats.participants) + " participants are left, and " +
+                    std::to_string(1 + others) + " live");
     auto attachment = must(internal::Attachment::open(stage_.name, {}, false), "open");
     auto& segment = attachment->segment();
     std::uint64_t pins = 0, used = segment.header().pins_used.load();
     for (std::uint32_t i = 0; i < used; i++) {
       auto& words = segment.pins(i);
       pins += words.owner.load() != 0;
-      if (words.pin.load() || words.hold.load() || words.section.load()) throw Problem("pin slot " + std::to_string(i) + " still names a page or a section");
+      if (words.pin.load() || words.hold.load() || words.section.load())
+        throw Problem("pin slot " + std::to_string(i) + " still names a page or a section");
     }
     if (pins != 1 + others) throw Problem(std::to_string(pins) + " pin slots are left");
   }
@@ -176,10 +191,13 @@ class Survivor {
     stage_.claims.clear();
     std::vector<std::string> ready = drain(*stage_.work);
     for (std::uint64_t probe : {kFirst, kLast})
-      if (std::erase(ready, std::to_string(probe)) != 1 && !(op_.waiter && scratch_.got == 1 + probe)) throw Problem("item " + std::to_string(probe) + ", pushed after the kill, was not delivered exactly once: " + joined(ready));
+      if (std::erase(ready, std::to_string(probe)) != 1 && !(op_.waiter && scratch_.got == 1 + probe))
+        throw Problem("item " + std::to_string(probe) +
+                      ", pushed after the kill, was not delivered exactly once: " + joined(ready));
     if (op_.waiter && scratch_.got != 1 + kLast && scratch_.got != 1 + kFirst) {
       std::string got = std::to_string(scratch_.got - 1);
-      if (scratch_.got_attempts != 1 || scratch_.got_crashes) got += ":" + std::to_string(scratch_.got_attempts) + "/" + std::to_string(scratch_.got_crashes);
+      if (scratch_.got_attempts != 1 || scratch_.got_crashes)
+        got += ":" + std::to_string(scratch_.got_attempts) + "/" + std::to_string(scratch_.got_crashes);
       ready.insert(ready.begin(), got);
     }
     std::string out = joined(ready);
@@ -190,9 +208,11 @@ class Survivor {
       for (auto& letter : dead) {
         if (number_of(letter.payload) == UINT64_MAX) throw Problem("a dead letter is torn");
         numbers.push_back(std::to_string(number_of(letter.payload)));
-        out += " " + numbers.back() + ":" + std::to_string(letter.attempts) + "/" + std::to_string(letter.crashes);
+        out += " " + numbers.back() + ":" + std::to_string(letter.attempts) + "/" +
+               std::to_string(letter.crashes);
       }
-      if (must(stage_.work->redrive(), "redrive") != dead.size()) throw Problem("not every dead letter could be redriven");
+      if (must(stage_.work->redrive(), "redrive") != dead.size())
+        throw Problem("not every dead letter could be redriven");
       if (drain(*stage_.work) != numbers) throw Problem("redriven dead letters came back differently");
     }
     if (auto others = drain(*stage_.other); !others.empty()) out += " | other " + joined(others);
@@ -204,7 +224,8 @@ class Survivor {
     }
     must(scan.status(), "scan");
     if (!records.empty()) out += " | log " + joined(records);
-    if (auto place = must(stage_.audit->committed("reader"), "committed")) out += " | cursor " + std::to_string(place);
+    if (auto place = must(stage_.audit->committed("reader"), "committed"))
+      out += " | cursor " + std::to_string(place);
     return out;
   }
 
@@ -213,13 +234,17 @@ class Survivor {
     must(stage_.pond->reap(), "reap");
     auto stats = must(stage_.pond->stats(), "stats");
     for (auto& stream : stats.details)
-      if (stream.kind == StreamInfo::Kind::queue && stream.queue.page_bytes > 3 * 4096 + 4096) throw Problem("the drained queue keeps " + std::to_string(stream.queue.page_bytes) + " bytes of pages");
+      if (stream.kind == StreamInfo::Kind::queue && stream.queue.page_bytes > 3 * 4096 + 4096)
+        throw Problem("the drained queue keeps " + std::to_string(stream.queue.page_bytes) +
+                      " bytes of pages");
     verify("of the drained pond");
     must(stage_.pond->scope("scope").clear(), "scope clear");
     must(stage_.pond->reap(), "reap");
     verify("of the cleared pond");
     stats = must(stage_.pond->stats(), "stats");
-    if (stats.page_bytes || stats.streams) throw Problem("after draining and clearing, " + std::to_string(stats.page_bytes) + " bytes of pages and " + std::to_string(stats.streams) + " streams are left");
+    if (stats.page_bytes || stats.streams)
+      throw Problem("after draining and clearing, " + std::to_string(stats.page_bytes) +
+                    " bytes of pages and " + std::to_string(stats.streams) + " streams are left");
   }
 
  private:
@@ -237,7 +262,8 @@ class Survivor {
       if (!claim) must(claim.status(), "claim");
       std::uint64_t number = number_of(claim->payload());
       if (number == UINT64_MAX) throw Problem("an item is torn");
-      if (number == 101 && scratch_.id && claim->id().value != scratch_.id) throw Problem("item 101 has another id than its push returned");
+      if (number == 101 && scratch_.id && claim->id().value != scratch_.id)
+        throw Problem("item 101 has another id than its push returned");
       out.push_back(token(*claim, number));
       must(claim->ack(), "ack");
     }
@@ -272,7 +298,8 @@ class Waiter {
       }
       ::_exit(0);
     }
-    for (int seen = 0, i = 0; seen < 3 && i < 20000; i++, ::usleep(100)) seen = task_state(pid_) == 'S' ? seen + 1 : 0;
+    for (int seen = 0, i = 0; seen < 3 && i < 20000; i++, ::usleep(100))
+      seen = task_state(pid_) == 'S' ? seen + 1 : 0;
   }
   ~Waiter() {
     if (pid_ <= 0) return;
@@ -292,7 +319,8 @@ class Waiter {
 
 class Runner {
  public:
-  Runner(const Operation& op, const Settings& settings, std::string pond) : op_(op), settings_(settings), pond_(std::move(pond)), scratch_(progress->scratch) {}
+  Runner(const Operation& op, const Settings& settings, std::string pond)
+      : op_(op), settings_(settings), pond_(std::move(pond)), scratch_(progress->scratch) {}
 
   /// All points from progress->first (and second) on.
   void run() {
@@ -304,9 +332,13 @@ class Runner {
     });
     progress->instructions = trace.instructions, progress->points = trace.points.size();
     if (settings_.verbose)
-      for (std::size_t k = 0; k < trace.points.size(); k++) std::printf("%6zu  instruction %llu  %s\n", k, static_cast<unsigned long long>(trace.points[k].number), place_of(trace.points[k].pc).c_str());
+      for (std::size_t k = 0; k < trace.points.size(); k++)
+        std::printf("%6zu  instruction %llu  %s\n", k,
+                    static_cast<unsigned long long>(trace.points[k].number),
+                    place_of(trace.points[k].pc).c_str());
     bool twice = settings_.twice;
-    for (std::size_t k : selected(trace.points.size(), twice ? settings_.most_twice : settings_.most, settings_.at, progress->first)) {
+    for (std::size_t k : selected(trace.points.size(), twice ? settings_.most_twice : settings_.most,
+                                  settings_.at, progress->first)) {
       progress->first = k, progress->pc = trace.points[k].pc;
       if (!twice) {
         attempt(trace.points[k], nullptr, k, 0);
@@ -318,8 +350,13 @@ class Runner {
         second = scene.reaper->trace(settings_.every);
       });
       if (settings_.verbose)
-        for (std::size_t j = 0; j < second.points.size(); j++) std::printf("%6zu.%zu  instruction %llu  %s\n", k, j, static_cast<unsigned long long>(second.points[j].number), place_of(second.points[j].pc).c_str());
-      for (std::size_t j : selected(second.points.size(), settings_.most_twice == SIZE_MAX ? SIZE_MAX : settings_.most_twice * 2, settings_.at_twice, progress->second)) {
+        for (std::size_t j = 0; j < second.points.size(); j++)
+          std::printf("%6zu.%zu  instruction %llu  %s\n", k, j,
+                      static_cast<unsigned long long>(second.points[j].number),
+                      place_of(second.points[j].pc).c_str());
+      for (std::size_t j : selected(second.points.size(),
+                                    settings_.most_twice == SIZE_MAX ? SIZE_MAX : settings_.most_twice * 2,
+                                    settings_.at_twice, progress->second)) {
         progress->second = j;
         attempt(trace.points[k], &second.points[j], k, j);
       }
@@ -341,7 +378,8 @@ class Runner {
     }
   };
 
-  static std::vector<std::size_t> selected(std::size_t count, std::size_t most, std::int64_t only, std::size_t from) {
+  static std::vector<std::size_t> selected(std::size_t count, std::size_t most, std::int64_t only,
+                                           std::size_t from) {
     std::vector<std::size_t> out;
     if (only >= 0) return {std::min<std::size_t>(static_cast<std::size_t>(only), count - 1)};
     for (std::size_t i = 0; i < std::min(count, most); i++) {
@@ -368,7 +406,8 @@ class Runner {
   Tracee::Body reaper_body() {
     auto stage = std::make_shared<Stage>();
     stage->name = pond_, stage->scratch = &scratch_;
-    return {[this, stage] { stage->open(op_.options, false), stage->warm(); }, [stage] { (void)stage->pond->reap(); }};
+    return {[this, stage] { stage->open(op_.options, false), stage->warm(); },
+            [stage] { (void)stage->pond->reap(); }};
   }
 
   template <class Work>
@@ -396,8 +435,11 @@ class Runner {
     }
     Status removed = Pond::remove(pond_);
     if (!removed && removed.code() != Code::not_found) must(removed, "remove");
-    if (std::filesystem::exists("/dev/shm/headpond." + std::to_string(::getuid()) + "." + pond_)) throw Problem("remove left the segment's name");
-    if (auto after = open_descriptors(); after != before) throw Problem(std::to_string(after.size()) + " descriptors are open, and before there were " + std::to_string(before.size()));
+    if (std::filesystem::exists("/dev/shm/headpond." + std::to_string(::getuid()) + "." + pond_))
+      throw Problem("remove left the segment's name");
+    if (auto after = open_descriptors(); after != before)
+      throw Problem(std::to_string(after.size()) + " descriptors are open, and before there were " +
+                    std::to_string(before.size()));
   }
 
   /// The doomed one dead at its point; the reaper, if there is one, before its reaping.
@@ -429,16 +471,22 @@ class Runner {
     }
     if (++progress->failures > 12 && settings_.at < 0) return;
     std::string at = std::to_string(k) + (second ? "." + std::to_string(j) : "");
-    std::printf("FAILED %s, killed at change %s (instruction %llu%s), behind %s%s\n       %s\n       again: %s run %s%s%s --at %s\n", op_.full_name().c_str(), at.c_str(), static_cast<unsigned long long>(point.number),
-                second ? (" and " + std::to_string(second->number) + " of the reaping").c_str() : "", place_of(point.pc).c_str(), second ? (" and the reaper behind " + place_of(second->pc)).c_str() : "", problem.c_str(), settings_.program.c_str(),
-                op_.full_name().c_str(), second ? " --double" : "", settings_.every ? " --every" : "", at.c_str());
+    std::printf(
+        "FAILED %s, killed at change %s (instruction %llu%s), behind %s%s\n       %s\n       again: %s run "
+        "%s%s%s --at %s\n",
+        op_.full_name().c_str(), at.c_str(), static_cast<unsigned long long>(point.number),
+        second ? (" and " + std::to_string(second->number) + " of the reaping").c_str() : "",
+        place_of(point.pc).c_str(), second ? (" and the reaper behind " + place_of(second->pc)).c_str() : "",
+        problem.c_str(), settings_.program.c_str(), op_.full_name().c_str(), second ? " --double" : "",
+        settings_.every ? " --every" : "", at.c_str());
     std::fflush(stdout);
   }
 
   void check(Scene& scene, const KillPoint& point, const KillPoint* second) {
     set_up(scene, point, second != nullptr);
     std::uint64_t returned = scratch_.returned;
-    if (returned > 1) throw Problem("the operation answered " + std::string(name(static_cast<Code>(returned - 1))));
+    if (returned > 1)
+      throw Problem("the operation answered " + std::string(name(static_cast<Code>(returned - 1))));
     if (point.at == KillPoint::At::end && !returned) throw Problem("the operation did not come to its end");
     if (second && scene.reaper) {
       if (!scene.reaper->run_to(*second)) progress->missed++;
@@ -452,7 +500,8 @@ class Runner {
       (void)Pond::remove(pond_);
       scene.stage.open(op_.options, true);
       survivor.recover(false);
-      if (std::string fresh = survivor.observe(); !fresh.empty()) throw Problem("the pond made after the removal has " + fresh);
+      if (std::string fresh = survivor.observe(); !fresh.empty())
+        throw Problem("the pond made after the removal has " + fresh);
     } else {
       survivor.recover(op_.waiter && scene.waiter);
       if (scene.waiter) scene.waiter->end(), scene.waiter.reset();
@@ -462,9 +511,14 @@ class Runner {
       found = survivor.observe();
       survivor.verify("after draining");
     }
-    bool good = returned ? same(found, op_.allowed.back()) : std::any_of(op_.allowed.begin(), op_.allowed.end(), [&](auto& text) { return same(found, text); });
+    bool good = returned ? same(found, op_.allowed.back())
+                         : std::any_of(op_.allowed.begin(), op_.allowed.end(),
+                                       [&](auto& text) { return same(found, text); });
     if (!good) {
-      std::string text = "survivors found \"" + found + "\"" + (returned ? ", and the operation had returned; right is \"" + op_.allowed.back() + "\"" : "; right is one of");
+      std::string text =
+          "survivors found \"" + found + "\"" +
+          (returned ? ", and the operation had returned; right is \"" + op_.allowed.back() + "\""
+                    : "; right is one of");
       if (!returned)
         for (auto& right : op_.allowed) text += " \"" + right + "\"";
       throw Problem(text);
@@ -472,7 +526,9 @@ class Runner {
     survivor.nothing_is_left();
   }
 
-  bool same(const std::string& found, const std::string& right) const { return op_.waiter ? sorted_words(found) == sorted_words(right) : found == right; }
+  bool same(const std::string& found, const std::string& right) const {
+    return op_.waiter ? sorted_words(found) == sorted_words(right) : found == right;
+  }
 
   const Operation& op_;
   const Settings& settings_;
@@ -525,20 +581,33 @@ void drive(const Operation& op, const Settings& settings, Totals& totals) {
     }
     if (WIFEXITED(status) && WEXITSTATUS(status) == 97) std::exit(2);
     if (progress->finished) break;
-    std::string at = std::to_string(progress->first) + (settings.twice ? "." + std::to_string(progress->second) : "");
-    std::printf("FAILED %s, killed at change %s behind %s\n       the survivor %s\n       again: %s run %s%s --at %s\n", op.full_name().c_str(), at.c_str(), place_of(progress->pc).c_str(),
-                hung ? "hung" : WIFSIGNALED(status) ? ("was ended by signal " + std::to_string(WTERMSIG(status))).c_str() : "exited", settings.program.c_str(), op.full_name().c_str(), settings.twice ? " --double" : "", at.c_str());
-    for (int i = 2; i < progress->stack_depth; i++) std::printf("         in %s\n", place_of(reinterpret_cast<std::uint64_t>(progress->stack[i])).c_str());
+    std::string at =
+        std::to_string(progress->first) + (settings.twice ? "." + std::to_string(progress->second) : "");
+    std::printf(
+        "FAILED %s, killed at change %s behind %s\n       the survivor %s\n       again: %s run %s%s --at "
+        "%s\n",
+        op.full_name().c_str(), at.c_str(), place_of(progress->pc).c_str(),
+        hung                  ? "hung"
+        : WIFSIGNALED(status) ? ("was ended by signal " + std::to_string(WTERMSIG(status))).c_str()
+                              : "exited",
+        settings.program.c_str(), op.full_name().c_str(), settings.twice ? " --double" : "", at.c_str());
+    for (int i = 2; i < progress->stack_depth; i++)
+      std::printf("         in %s\n", place_of(reinterpret_cast<std::uint64_t>(progress->stack[i])).c_str());
     progress->stack_depth = 0;
     progress->failures++;
     if (settings.at >= 0 || ++died > 5) break;
     settings.twice ? progress->second++ : progress->first++;
   }
   ::unlink(("/dev/shm/headpond." + std::to_string(::getuid()) + "." + pond).c_str());
-  totals.runs++, totals.kills += progress->kills, totals.failures += progress->failures, totals.missed += progress->missed, totals.late_wakes += progress->late_wakes;
+  totals.runs++, totals.kills += progress->kills, totals.failures += progress->failures,
+      totals.missed += progress->missed, totals.late_wakes += progress->late_wakes;
   totals.slowest_us = std::max<std::uint64_t>(totals.slowest_us, progress->slowest_us);
-  std::printf("%-34s%s %8llu instructions %5llu points %6llu kills %4llu failures %7.2f s\n", op.full_name().c_str(), settings.twice ? " x2" : "   ", static_cast<unsigned long long>(progress->instructions),
-              static_cast<unsigned long long>(progress->points), static_cast<unsigned long long>(progress->kills), static_cast<unsigned long long>(progress->failures), std::chrono::duration<double>(Clock::now() - begin).count());
+  std::printf(
+      "%-34s%s %8llu instructions %5llu points %6llu kills %4llu failures %7.2f s\n", op.full_name().c_str(),
+      settings.twice ? " x2" : "   ", static_cast<unsigned long long>(progress->instructions),
+      static_cast<unsigned long long>(progress->points), static_cast<unsigned long long>(progress->kills),
+      static_cast<unsigned long long>(progress->failures),
+      std::chrono::duration<double>(Clock::now() - begin).count());
   std::fflush(stdout);
 }
 
@@ -546,9 +615,11 @@ int usage() {
   std::fprintf(stderr,
                "headpond_crash list                 operations and start states\n"
                "headpond_crash quick                some points of each: the gate\n"
-               "headpond_crash all                  every distinct state, single and double kills; takes the options below\n"
+               "headpond_crash all                  every distinct state, single and double kills; takes the "
+               "options below\n"
                "headpond_crash run NAME[/STATE] [--double] [--at K[.J]] [--verbose]\n"
-               "  --single, --double  only these kills    --most N  at most N points of an operation    --every  every instruction\n");
+               "  --single, --double  only these kills    --most N  at most N points of an operation    "
+               "--every  every instruction\n");
   return 2;
 }
 
@@ -562,20 +633,31 @@ int main(int argc, char** argv) {
   settings.program = argv[0];
   std::string which;
   for (std::size_t i = 1; i < words.size(); i++) {
-    if (words[i] == "--double") settings.twice = true;
-    else if (words[i] == "--single") settings.only_single = true;
-    else if (words[i] == "--every") settings.every = true;
-    else if (words[i] == "--verbose") settings.verbose = true;
-    else if (words[i] == "--most" && i + 1 < words.size()) settings.most = settings.most_twice = std::max<std::size_t>(2, std::strtoull(words[++i].c_str(), nullptr, 10));
+    if (words[i] == "--double")
+      settings.twice = true;
+    else if (words[i] == "--single")
+      settings.only_single = true;
+    else if (words[i] == "--every")
+      settings.every = true;
+    else if (words[i] == "--verbose")
+      settings.verbose = true;
+    else if (words[i] == "--most" && i + 1 < words.size())
+      settings.most = settings.most_twice =
+          std::max<std::size_t>(2, std::strtoull(words[++i].c_str(), nullptr, 10));
     else if (words[i] == "--at" && i + 1 < words.size()) {
       const std::string& at = words[++i];
       settings.at = std::atoll(at.c_str());
-      if (auto dot = at.find('.'); dot != std::string::npos) settings.at_twice = std::atoll(at.c_str() + dot + 1);
-    } else if (words[i][0] != '-' && which.empty()) which = words[i];
-    else return usage();
+      if (auto dot = at.find('.'); dot != std::string::npos)
+        settings.at_twice = std::atoll(at.c_str() + dot + 1);
+    } else if (words[i][0] != '-' && which.empty())
+      which = words[i];
+    else
+      return usage();
   }
   if (words[0] == "list") {
-    for (auto& op : catalogue()) std::printf("%s%s%s\n", op.full_name().c_str(), op.twice ? "  (double)" : "", op.waiter ? "  (a third process waits)" : "");
+    for (auto& op : catalogue())
+      std::printf("%s%s%s\n", op.full_name().c_str(), op.twice ? "  (double)" : "",
+                  op.waiter ? "  (a third process waits)" : "");
     return 0;
   }
   if (words[0] != "quick" && words[0] != "all" && words[0] != "run") return usage();
@@ -585,11 +667,13 @@ int main(int argc, char** argv) {
   CPU_ZERO(&one);
   if (::sched_getaffinity(0, sizeof allowed, &allowed) == 0)
     for (int cpu = CPU_SETSIZE - 1, skip = ::getpid() % CPU_COUNT(&allowed); cpu >= 0; cpu--)
-      if (CPU_ISSET(cpu, &allowed) && skip-- == 0) CPU_SET(cpu, &one), (void)::sched_setaffinity(0, sizeof one, &one);
+      if (CPU_ISSET(cpu, &allowed) && skip-- == 0)
+        CPU_SET(cpu, &one), (void)::sched_setaffinity(0, sizeof one, &one);
   char home[] = "/tmp/headpond-crash-XXXXXX";
   if (!::mkdtemp(home)) return std::perror("mkdtemp"), 2;
   ::setenv("HEADPOND_HOME", home, 1);
-  progress = static_cast<Progress*>(::mmap(nullptr, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  progress = static_cast<Progress*>(
+      ::mmap(nullptr, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
 
   Totals totals;
   auto begin = Clock::now();
@@ -605,10 +689,17 @@ int main(int argc, char** argv) {
   }
   std::error_code ignored;
   std::filesystem::remove_all(home, ignored);
-  if (!totals.runs) return std::fprintf(stderr, "headpond_crash: there is no operation %s; see `headpond_crash list`\n", which.c_str()), 2;
-  std::printf("%llu runs, %llu kills, %llu failures; %llu points were missed, %llu wakes came late, the slowest recovery took %.1f ms; %.1f s\n", static_cast<unsigned long long>(totals.runs),
-              static_cast<unsigned long long>(totals.kills), static_cast<unsigned long long>(totals.failures), static_cast<unsigned long long>(totals.missed), static_cast<unsigned long long>(totals.late_wakes),
-              static_cast<double>(totals.slowest_us) / 1000, std::chrono::duration<double>(Clock::now() - begin).count());
+  if (!totals.runs)
+    return std::fprintf(stderr, "headpond_crash: there is no operation %s; see `headpond_crash list`\n",
+                        which.c_str()),
+           2;
+  std::printf(
+      "%llu runs, %llu kills, %llu failures; %llu points were missed, %llu wakes came late, the slowest "
+      "recovery took %.1f ms; %.1f s\n",
+      static_cast<unsigned long long>(totals.runs), static_cast<unsigned long long>(totals.kills),
+      static_cast<unsigned long long>(totals.failures), static_cast<unsigned long long>(totals.missed),
+      static_cast<unsigned long long>(totals.late_wakes), static_cast<double>(totals.slowest_us) / 1000,
+      std::chrono::duration<double>(Clock::now() - begin).count());
   return totals.failures ? 1 : 0;
 }
 

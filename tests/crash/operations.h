@@ -23,7 +23,7 @@ struct alignas(64) Scratch {
   std::atomic<std::uint64_t> id;        // of what it pushed, if it did
   std::atomic<std::int32_t> victim;     // a process to be killed just before the operation
   // What a waiting third process tells.
-  std::atomic<std::uint64_t> got;       // 1 + the item's number
+  std::atomic<std::uint64_t> got;  // 1 + the item's number
   std::atomic<std::uint32_t> got_attempts, got_crashes;
 };
 
@@ -69,11 +69,11 @@ struct Operation {
   std::function<void(Stage&)> prepare_doomed;  // by the one that will be killed, after it attached
   std::function<Status(Stage&)> operate;
   std::vector<std::string> allowed;  // the last one: once the operation has returned
-  bool creates = false;   // the doomed one makes the pond; nobody is attached before
-  bool attaches = false;  // the doomed one is not attached before
-  bool removes = false;   // the pond may be gone afterwards
-  bool twice = false;     // the reaper is killed, too
-  bool waiter = false;    // a third process is asleep in claim(2s)
+  bool creates = false;              // the doomed one makes the pond; nobody is attached before
+  bool attaches = false;             // the doomed one is not attached before
+  bool removes = false;              // the pond may be gone afterwards
+  bool twice = false;                // the reaper is killed, too
+  bool waiter = false;               // a third process is asleep in claim(2s)
   std::string full_name() const { return name + "/" + state; }
 };
 

@@ -29,14 +29,16 @@ constexpr std::uint64_t kLongest = 5'000'000;  // instructions
 constexpr int kWindow = 64;                    // the widest store
 
 std::uint64_t register_of(const user_regs_struct& r, int number) {
-  const unsigned long long values[16] = {r.rax, r.rcx, r.rdx, r.rbx, r.rsp, r.rbp, r.rsi, r.rdi, r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15};
+  const unsigned long long values[16] = {r.rax, r.rcx, r.rdx, r.rbx, r.rsp, r.rbp, r.rsi, r.rdi,
+                                         r.r8,  r.r9,  r.r10, r.r11, r.r12, r.r13, r.r14, r.r15};
   return values[number & 15];
 }
 
 bool in_this_program(std::uint64_t pc) {
   extern const char text_begin __asm__("__executable_start");
   extern const char text_end __asm__("etext");
-  return pc >= reinterpret_cast<std::uint64_t>(&text_begin) && pc < reinterpret_cast<std::uint64_t>(&text_end);
+  return pc >= reinterpret_cast<std::uint64_t>(&text_begin) &&
+         pc < reinterpret_cast<std::uint64_t>(&text_end);
 }
 
 /// In the vDSO, whose clocks go their way now with more, now with fewer instructions.
@@ -75,9 +77,13 @@ const Tracee::Instruction& Tracee::decode(std::uint64_t pc) {
   const std::uint8_t* p = begin;
   bool repeat = false;
   for (;; p++) {
-    if (*p == 0xf2 || *p == 0xf3) repeat = true;
-    else if (*p == 0x64) out.fs = true;
-    else if (*p != 0x66 && *p != 0x67 && *p != 0xf0 && *p != 0x2e && *p != 0x36 && *p != 0x3e && *p != 0x26 && *p != 0x65) break;
+    if (*p == 0xf2 || *p == 0xf3)
+      repeat = true;
+    else if (*p == 0x64)
+      out.fs = true;
+    else if (*p != 0x66 && *p != 0x67 && *p != 0xf0 && *p != 0x2e && *p != 0x36 && *p != 0x3e && *p != 0x26 &&
+             *p != 0x65)
+      break;
   }
   bool rex_x = false, rex_b = false, has_modrm = false;
   int compressed = 1;  // what an 8-bit displacement counts
@@ -87,12 +93,18 @@ const Tracee::Instruction& Tracee::decode(std::uint64_t pc) {
   } else if (*p == 0xc4) {
     rex_x = !(p[1] & 0x40), rex_b = !(p[1] & 0x20), p += 4, has_modrm = true;
   } else if (*p == 0x62) {
-    rex_x = !(p[1] & 0x40), rex_b = !(p[1] & 0x20), compressed = 16 << (p[3] >> 5 & 3), p += 5, has_modrm = true;
+    rex_x = !(p[1] & 0x40), rex_b = !(p[1] & 0x20), compressed = 16 << (p[3] >> 5 & 3), p += 5,
+    has_modrm = true;
   } else if (*p == 0x0f) {
     p++;
-    if (*p == 0x38 || *p == 0x3a) p++, has_modrm = true;
-    else if (*p == 0x05) out.system_call = true;
-    else has_modrm = !((*p >= 0x80 && *p <= 0x8f) || (*p >= 0xc8 && *p <= 0xcf) || (*p >= 0x30 && *p <= 0x37) || *p == 0x0b || *p == 0x31 || *p == 0x77 || *p == 0xa0 || *p == 0xa1 || *p == 0xa2 || *p == 0xa8 || *p == 0xa9);
+    if (*p == 0x38 || *p == 0x3a)
+      p++, has_modrm = true;
+    else if (*p == 0x05)
+      out.system_call = true;
+    else
+      has_modrm = !((*p >= 0x80 && *p <= 0x8f) || (*p >= 0xc8 && *p <= 0xcf) || (*p >= 0x30 && *p <= 0x37) ||
+                    *p == 0x0b || *p == 0x31 || *p == 0x77 || *p == 0xa0 || *p == 0xa1 || *p == 0xa2 ||
+                    *p == 0xa8 || *p == 0xa9);
     p++;
   } else {
     std::uint8_t op = *p++;
@@ -101,8 +113,10 @@ const Tracee::Instruction& Tracee::decode(std::uint64_t pc) {
       out.memory = out.string = true, out.repeated = repeat, out.length = static_cast<int>(p - begin);
       return out;
     }
-    has_modrm = (op < 0x40 && (op & 7) < 4) || op == 0x63 || op == 0x69 || op == 0x6b || (op >= 0x80 && op <= 0x8f) || op == 0xc0 || op == 0xc1 || op == 0xc6 || op == 0xc7 || (op >= 0xd0 && op <= 0xd3) ||
-                (op >= 0xd8 && op <= 0xdf) || op == 0xf6 || op == 0xf7 || op == 0xfe || op == 0xff;
+    has_modrm = (op < 0x40 && (op & 7) < 4) || op == 0x63 || op == 0x69 || op == 0x6b ||
+                (op >= 0x80 && op <= 0x8f) || op == 0xc0 || op == 0xc1 || op == 0xc6 || op == 0xc7 ||
+                (op >= 0xd0 && op <= 0xd3) || (op >= 0xd8 && op <= 0xdf) || op == 0xf6 || op == 0xf7 ||
+                op == 0xfe || op == 0xff;
   }
   if (!has_modrm) return out;
   std::uint8_t modrm = *p++;
@@ -154,8 +168,13 @@ Tracee::Tracee(const Body& body, std::pair<const void*, std::size_t> watched) {
   if (::waitpid(pid_, &status, 0) != pid_ || !WIFSTOPPED(status) || WSTOPSIG(status) != SIGTRAP) {
     dead_ = !WIFSTOPPED(status);
     if (WIFEXITED(status) && WEXITSTATUS(status) == kForbidden)
-      throw PtraceForbidden("ptrace(2) is forbidden here, so that no process can be killed at an instruction. In a container allow it (--cap-add=SYS_PTRACE, or a seccomp profile with ptrace); on the host see kernel.yama.ptrace_scope");
-    std::string how = WIFEXITED(status) ? "exited with " + std::to_string(WEXITSTATUS(status)) : WIFSIGNALED(status) ? "was killed by signal " + std::to_string(WTERMSIG(status)) : "stopped by signal " + std::to_string(WSTOPSIG(status));
+      throw PtraceForbidden(
+          "ptrace(2) is forbidden here, so that no process can be killed at an instruction. In a container "
+          "allow it (--cap-add=SYS_PTRACE, or a seccomp profile with ptrace); on the host see "
+          "kernel.yama.ptrace_scope");
+    std::string how = WIFEXITED(status)     ? "exited with " + std::to_string(WEXITSTATUS(status))
+                      : WIFSIGNALED(status) ? "was killed by signal " + std::to_string(WTERMSIG(status))
+                                            : "stopped by signal " + std::to_string(WSTOPSIG(status));
     kill();
     throw std::runtime_error("the process under test " + how + " before its operation");
   }
@@ -163,7 +182,9 @@ Tracee::Tracee(const Body& body, std::pair<const void*, std::size_t> watched) {
   void* robust = nullptr;
   std::size_t length = 0;
   ::syscall(SYS_get_robust_list, pid_, &robust, &length);
-  auto range = [&](const void* at, std::size_t bytes) { ranges_.emplace_back(reinterpret_cast<std::uint64_t>(at), reinterpret_cast<std::uint64_t>(at) + bytes); };
+  auto range = [&](const void* at, std::size_t bytes) {
+    ranges_.emplace_back(reinterpret_cast<std::uint64_t>(at), reinterpret_cast<std::uint64_t>(at) + bytes);
+  };
   if (robust) range(robust, 24);
   if (watched.second) range(watched.first, watched.second);
   fixed_ranges_ = ranges_.size();
@@ -177,7 +198,8 @@ void Tracee::find_segments() {
   char line[512];
   while (maps && std::fgets(line, sizeof line, maps.get())) {
     unsigned long long from, to;
-    if (std::strstr(line, " /dev/shm/") && std::sscanf(line, "%llx-%llx", &from, &to) == 2) ranges_.emplace_back(from, to);
+    if (std::strstr(line, " /dev/shm/") && std::sscanf(line, "%llx-%llx", &from, &to) == 2)
+      ranges_.emplace_back(from, to);
   }
 }
 
@@ -191,7 +213,8 @@ void Tracee::kill(bool keep_zombie) {
   if (!dead_) {
     ::kill(pid_, SIGKILL);
     siginfo_t info;
-    while (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOWAIT) < 0 && errno == EINTR) {}
+    while (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOWAIT) < 0 && errno == EINTR) {
+    }
     dead_ = zombie_ = true;
   }
   if (!keep_zombie) bury();
@@ -201,32 +224,41 @@ void Tracee::bury() {
   if (!zombie_) return;
   zombie_ = false;
   int status;
-  while (::waitpid(pid_, &status, __WALL) == pid_ && !WIFEXITED(status) && !WIFSIGNALED(status)) {}
+  while (::waitpid(pid_, &status, __WALL) == pid_ && !WIFEXITED(status) && !WIFSIGNALED(status)) {
+  }
 }
 
 // ----------------------------------------------------------------------------------------------------------------- stepping
 
 void Tracee::registers(user_regs_struct& out) const {
-  if (::ptrace(PTRACE_GETREGS, pid_, 0, &out)) throw std::runtime_error(std::string("PTRACE_GETREGS: ") + std::strerror(errno));
+  if (::ptrace(PTRACE_GETREGS, pid_, 0, &out))
+    throw std::runtime_error(std::string("PTRACE_GETREGS: ") + std::strerror(errno));
 }
 
 void Tracee::resume(int request) {
   for (;;) {
-    if (::ptrace(static_cast<__ptrace_request>(request), pid_, 0, 0)) throw std::runtime_error(std::string("ptrace: ") + std::strerror(errno));
+    if (::ptrace(static_cast<__ptrace_request>(request), pid_, 0, 0))
+      throw std::runtime_error(std::string("ptrace: ") + std::strerror(errno));
     int status = 0;
-    while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {}
+    while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+    }
     if (!WIFSTOPPED(status)) {
       dead_ = true;
-      throw std::runtime_error(WIFSIGNALED(status) ? "the operation itself was ended by signal " + std::to_string(WTERMSIG(status)) : "the operation itself exited with " + std::to_string(WEXITSTATUS(status)));
+      throw std::runtime_error(
+          WIFSIGNALED(status) ? "the operation itself was ended by signal " + std::to_string(WTERMSIG(status))
+                              : "the operation itself exited with " + std::to_string(WEXITSTATUS(status)));
     }
     if (WSTOPSIG(status) == SIGTRAP) return;
-    if (WSTOPSIG(status) != SIGCHLD) throw std::runtime_error("the operation itself got signal " + std::to_string(WSTOPSIG(status)));
+    if (WSTOPSIG(status) != SIGCHLD)
+      throw std::runtime_error("the operation itself got signal " + std::to_string(WSTOPSIG(status)));
   }
 }
 
 void Tracee::breakpoint(std::uint64_t pc) {
   auto poke = [&](int number, std::uint64_t value) {
-    if (::ptrace(PTRACE_POKEUSER, pid_, offsetof(user, u_debugreg) + static_cast<std::size_t>(number) * 8, value)) throw std::runtime_error(std::string("a debug register cannot be set: ") + std::strerror(errno));
+    if (::ptrace(PTRACE_POKEUSER, pid_, offsetof(user, u_debugreg) + static_cast<std::size_t>(number) * 8,
+                 value))
+      throw std::runtime_error(std::string("a debug register cannot be set: ") + std::strerror(errno));
   };
   poke(7, 0);
   if (pc) poke(0, pc), poke(7, 1);
@@ -276,7 +308,8 @@ Trace Tracee::trace(bool every) {
     if (shared && instruction.repeated && now.rcx > 1) notes.push_back({KillPoint::At::inside, n, now.rip});
     step(now, instruction);
     if (shared) look(after);
-    bool changed = shared && (std::memcmp(before, after, kWindow) != 0 || (instruction.repeated && now.rcx > 1));
+    bool changed =
+        shared && (std::memcmp(before, after, kWindow) != 0 || (instruction.repeated && now.rcx > 1));
     if (changed) {
       // Loops that copy or zero: their first rounds, then fewer and fewer.
       std::uint32_t times = ++changes[now.rip], all = in_this_program(now.rip) ? 256 : 4;
@@ -302,7 +335,8 @@ Trace Tracee::trace(bool every) {
         if (cost(m) < cost(best)) best = m;
         if (m == 0) break;
       }
-      point.anchor = pcs[best], point.hits = hits[best], point.steps = static_cast<std::uint32_t>(note.number - best);
+      point.anchor = pcs[best], point.hits = hits[best],
+      point.steps = static_cast<std::uint32_t>(note.number - best);
     }
     out.points.push_back(point);
   }
@@ -350,21 +384,26 @@ bool Tracee::run_to(const KillPoint& point) {
 std::string place_of(std::uint64_t pc) {
   Dl_info info{};
   struct link_map* map = nullptr;
-  if (!::dladdr1(reinterpret_cast<void*>(pc), &info, reinterpret_cast<void**>(&map), RTLD_DL_LINKMAP) || !map) return "?";
+  if (!::dladdr1(reinterpret_cast<void*>(pc), &info, reinterpret_cast<void**>(&map), RTLD_DL_LINKMAP) || !map)
+    return "?";
   if (in_this_program(pc)) {
     char command[256], function[2048], line[1024];
-    std::snprintf(command, sizeof command, "addr2line -isfCe /proc/%d/exe %#llx 2>/dev/null", ::getpid(), static_cast<unsigned long long>(pc - map->l_addr));
+    std::snprintf(command, sizeof command, "addr2line -isfCe /proc/%d/exe %#llx 2>/dev/null", ::getpid(),
+                  static_cast<unsigned long long>(pc - map->l_addr));
     std::unique_ptr<FILE, int (*)(FILE*)> out(::popen(command, "r"), ::pclose);
     std::string place;
-    while (out && std::fgets(function, sizeof function, out.get()) && std::fgets(line, sizeof line, out.get())) {
-      place = std::string(function, std::strcspn(function, "\n(<")) + " at " + std::string(line, std::strcspn(line, "\n ("));
+    while (out && std::fgets(function, sizeof function, out.get()) &&
+           std::fgets(line, sizeof line, out.get())) {
+      place = std::string(function, std::strcspn(function, "\n(<")) + " at " +
+              std::string(line, std::strcspn(line, "\n ("));
       if (place.rfind("std::", 0) != 0) break;  // the innermost that is not the standard library's
     }
     if (!place.empty()) return place;
   }
   const char* file = info.dli_fname ? std::strrchr(info.dli_fname, '/') : nullptr;
   char text[256];
-  std::snprintf(text, sizeof text, "%s in %s+%#llx", info.dli_sname ? info.dli_sname : "?", file ? file + 1 : "?", static_cast<unsigned long long>(pc - map->l_addr));
+  std::snprintf(text, sizeof text, "%s in %s+%#llx", info.dli_sname ? info.dli_sname : "?",
+                file ? file + 1 : "?", static_cast<unsigned long long>(pc - map->l_addr));
   return text;
 }
 

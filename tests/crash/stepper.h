@@ -27,7 +27,8 @@ struct PtraceForbidden : std::runtime_error {
 /// A place in an operation: before the instruction that is `steps` behind the `hits`-th arrival at `anchor`.
 struct KillPoint {
   enum class At : std::uint8_t { step, inside, end };
-  At at = At::step;         // inside: after one round of the repeated string instruction there; end: the operation has returned
+  At at = At::
+      step;  // inside: after one round of the repeated string instruction there; end: the operation has returned
   std::uint64_t anchor = 0;
   std::uint32_t hits = 0;
   std::uint32_t steps = 0;
