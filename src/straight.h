@@ -64,7 +64,7 @@ namespace headpond::internal {
     return false;
   std::uint64_t now = sys::coarse_us();
   record.lease.store(LeaseWord::born(now).raw, std::memory_order_relaxed);
-  std::memcpy(base + offset + kRecordHeader, item.data(), size);
+  if (size) std::memcpy(base + offset + kRecordHeader, item.data(), size);  // an empty view may be null
   record.word.store(RecordWord::make(RecordState::ready, 0, 0, static_cast<std::uint32_t>(size)).raw,
                     std::memory_order_release);
   header.tail.store(Hint::make(static_cast<std::uint32_t>(offset + bytes), tail.count() + 1).raw,
