@@ -8,6 +8,25 @@
 
 namespace headpond::internal {
 
+namespace {
+
+int lock_within(pthread_mutex_t& mutex, std::uint64_t patience_ms) {
+#if defined(__SANITIZE_THREAD__)
+  const clockid_t clock = CLOCK_REALTIME;  // g++ 12's ThreadSanitizer takes no notice of clocklock
+#else
+  const clockid_t clock = CLOCK_MONOTONIC;
+#endif
+  std::uint64_t until = sys::clock_us(clock) + patience_ms * 1000;
+  timespec time{static_cast<time_t>(until / 1'000'000), static_cast<long>(until % 1'000'000 * 1000)};
+#if defined(__SANITIZE_THREAD__)
+  return pthread_mutex_timedlock(&mutex, &time);
+#else
+  return pthread_mutex_clocklock(&mutex, clock, &time);
+#endif
+}
+
+}  // namespace
+
 Result<Section> Section::enter(ThreadContext& me, std::uint32_t number, std::uint64_t patience_ms) {
   SectionWords& words = me.pond->segment().section(number);
   HEADPOND_CHECK(me.pins->section.load(std::memory_order_relaxed) == 0);
@@ -15,9 +34,7 @@ Result<Section> Section::enter(ThreadContext& me, std::uint32_t number, std::uin
   me.pins->section.store(number + 1, std::memory_order_seq_cst);
   int error = pthread_mutex_trylock(&words.mutex);
   if (error == EBUSY && patience_ms) {
-    std::uint64_t until = sys::precise_us() + patience_ms * 1000;
-    timespec time{static_cast<time_t>(until / 1'000'000), static_cast<long>(until % 1'000'000 * 1000)};
-    error = pthread_mutex_clocklock(&words.mutex, CLOCK_MONOTONIC, &time);
+    error = lock_within(words.mutex, patience_ms);
   }
   Section section(me, words);
   if (error == EOWNERDEAD) {
