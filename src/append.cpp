@@ -155,6 +155,21 @@ Code reserve(Lane& lane, std::uint64_t bytes, RecordWord word, Place& out) {
   }
 }
 
+void discard_if_cleared(Lane& lane, const PageView& page, std::uint64_t offset, std::uint32_t ids) {
+  std::atomic_signal_fence(std::memory_order_seq_cst);  // the clearer's membarrier is the other half
+  if (lane.current()) [[likely]]
+    return;
+  for (; ids > 0 && page.holds(offset); ids--) {
+    RecordWord word{page.word(offset).load(std::memory_order_acquire)};
+    std::uint64_t extent = word.raw ? page.extent(offset, word) : 0;
+    if (!extent) return;
+    while (word.state() == RecordState::ready && !page.word(offset).compare_exchange_strong(
+                                                     word.raw, word.acked().raw, std::memory_order_acq_rel)) {
+    }
+    offset += extent;
+  }
+}
+
 void publish(Lane& lane, const Place& place, RecordWord ready, std::uint32_t ids, Wake wake) {
   place.page.word(place.offset).store(ready.raw, std::memory_order_release);
   if (!place.word.has(kLarge))  // the page of a large one is sealed, and its hint stands behind it
@@ -164,6 +179,7 @@ void publish(Lane& lane, const Place& place, RecordWord ready, std::uint32_t ids
             static_cast<std::uint32_t>(place.ids_before + ids))
             .raw,
         std::memory_order_relaxed);
+  discard_if_cleared(lane, place.page, place.offset, ids);
   ring(lane.segment, lane.stream.bell, wake);
 }
 
@@ -219,6 +235,10 @@ Code link_own(Lane& lane, std::uint64_t bytes, std::uint32_t ids, std::uint64_t 
     } else {
       first_id = tail.next_id();
       if (!tail.link(*next)) continue;
+      if (!keep) {
+        PageView page;  // not there any more: swept and gone
+        if (lane.pin(next->reference, page)) discard_if_cleared(lane, page, kFirstRecord, ids);
+      }
       if (keep) {  // still BUILDING or LINKED: our WRITING record is in it
         if (!lane.pin(next->reference, *keep))
           return lane.damaged(*keep, 0, "a page that was just linked does not validate");

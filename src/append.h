@@ -62,6 +62,9 @@ struct Place {
 /// FREE -> WRITING. `bytes` with the header; `word` names the owner, its ids and size. Codes: ok, full, timeout, not_found (the stream is
 /// gone: look it up again), corruption.
 Code reserve(Lane& lane, std::uint64_t bytes, RecordWord word, Place& out);
+/// What was made READY in a stream that was cleared meanwhile goes with the rest: the sweep may have been here before it. The page is pinned
+/// or held.
+void discard_if_cleared(Lane& lane, const PageView& page, std::uint64_t offset, std::uint32_t ids);
 /// WRITING -> READY, by a plain store: only we may. Then the tail hint, then the wake.
 void publish(Lane& lane, const Place& place, RecordWord ready, std::uint32_t ids, Wake wake);
 /// WRITING -> DONE.

@@ -174,6 +174,11 @@ bool give_back(Lane& lane, const Claimed& claimed) {
   if (!word.compare_exchange_strong(expected, returning.raw, std::memory_order_acq_rel)) return false;
   raise_epochs(lane, claimed.page);
   word.store(returning.ready().raw, std::memory_order_release);  // only we, or who reaps us, may
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  if (!lane.current()) [[unlikely]] {  // cleared meanwhile: it goes with the rest
+    std::uint64_t ready = returning.ready().raw;
+    word.compare_exchange_strong(ready, returning.ready().acked().raw, std::memory_order_acq_rel);
+  }
   ring(lane.segment, lane.stream.bell, lane.wake_one());
   return true;
 }

@@ -302,7 +302,7 @@ ItemId ClaimAccess::commit(Reservation& r) {
   r.pond_->give_hold(*me, r.hold_);
   me->open_claims--;
   r.pond_ = nullptr;
-  if (cleared) sweep_tombed(*me, lane.binding);
+  if (cleared) finish_tombed(*me, lane.binding);
   return r.id_;
 }
 

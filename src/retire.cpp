@@ -108,6 +108,16 @@ std::uint64_t sweep_tombed(ThreadContext& me, Binding stream) {
   return taken;
 }
 
+void finish_tombed(ThreadContext& me, Binding stream) {
+  if (!tombed(me.pond->segment(), stream)) return;
+  for (int n = 0; n < kLanes; n++) {
+    Lane lane(me, stream, n);
+    lane.any_state = true;
+    unlink_done(lane);
+  }
+  (void)Directory(me).free_descriptor(stream);
+}
+
 void sweep_all_tombed(ThreadContext& me) {
   Segment& segment = me.pond->segment();
   std::uint64_t used = std::min(segment.header().descriptors_used.load(std::memory_order_acquire),

@@ -28,6 +28,9 @@ Status end_stream(ThreadContext& me, Binding stream, bool keep_name);
 /// Steps 3 to 5 for a stream that is TOMBED; nothing for any other. Returns how many items this call took.
 std::uint64_t sweep_tombed(ThreadContext& me, Binding stream);
 
+/// Step 4 and 5 alone, for who has just discarded a record of its own: what it unlinks may be the last page.
+void finish_tombed(ThreadContext& me, Binding stream);
+
 /// For every TOMBED stream.
 void sweep_all_tombed(ThreadContext& me);
 

@@ -72,8 +72,11 @@ namespace headpond::internal {
   // the waiter's membarrier, and the clearer's, are the other half
   std::atomic_signal_fence(std::memory_order_seq_cst);
   if ((stream.state.load(std::memory_order_acquire) & 0xff) != static_cast<std::uint64_t>(StreamState::live))
-      [[unlikely]]
-    sweep_tombed(*me, binding);
+      [[unlikely]] {  // cleared meanwhile: gone with the rest
+    std::uint64_t ready = RecordWord::make(RecordState::ready, 0, 0, static_cast<std::uint32_t>(size)).raw;
+    record.word.compare_exchange_strong(ready, RecordWord{ready}.acked().raw, std::memory_order_acq_rel);
+    finish_tombed(*me, binding);
+  }
   std::uint32_t bell = stream.bell.load(std::memory_order_acquire);
   if (bell & kAsleep) [[unlikely]]
     ring_sleepers(stream.bell, bell, wake);

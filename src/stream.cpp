@@ -182,7 +182,7 @@ Status Stream::append(std::span<const Parts> records, int number, std::uint64_t 
       // cleared meanwhile
       if ((lane.stream.state.load(std::memory_order_relaxed) & 0xff) !=
           static_cast<std::uint64_t>(StreamState::live)) [[unlikely]]
-        sweep_tombed(me, binding);
+        finish_tombed(me, binding);
       return code;
     }
     error = std::move(lane.error);

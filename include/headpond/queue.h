@@ -196,6 +196,7 @@ class HEADPOND_API Queue {
   Result<QueueStats> stats() const;
   /// Takes every item out, claimed ones too (their acks are then `fenced`), delayed and dead ones as well; returns how many. What was
   /// pushed before is gone, ids go on, handles stay good.
+  /// An item that another process is pushing or claiming at that moment may be taken without being counted.
   Result<std::uint64_t> clear();
 
   /// Deliver nothing until resume(). Pushing goes on.
