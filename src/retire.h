@@ -2,15 +2,16 @@
 //
 //   0 the descriptor: LIVE -> CLEARING, never taken back: nobody begins anything new in any lane
 //   1 every lane: seal the tail, then next (or an empty `first`) -> tomb; a pusher's page that was there first: on to it
-//   2 one directory section: the entry goes, the name's floor rises, the descriptor is TOMBED
-//   3 sweep: READY and CLAIMED -> DONE; late acks are fenced; what is WRITING or RETURNING is swept again later
+//   2 one directory section: the name's floor rises, it gets a successor or goes, the descriptor is TOMBED
+//   3 a membarrier, then the sweep: READY and CLAIMED -> DONE; late acks are fenced. Who makes a record READY or CLAIMED looks at the
+//     state afterwards: either the sweep saw that record, or its maker sees the state and takes it out itself
 //   4 unlink: all-DONE pages of a TOMBED stream, the last one too
 //   5 when `first` of every lane is the tomb: the descriptor is FREE in its next generation
 //
 //   killed after    whoever meets the tomb (a pusher or claimer with an old handle, a reaper) goes on with
 //   0, some of 1    the other lanes, 2
 //   1, before 2     2
-//   2 to 4          3 to 5; nobody finds the stream by its name any more
+//   2 to 4          3 to 5, by the reaper or whoever is short of memory; nobody finds the stream by its name any more
 #pragma once
 
 #include "directory.h"
