@@ -44,6 +44,12 @@ class ClaimWalk {
     while (code == Code::ok) {
       if (clean_) cursor_.page = page_.reference, cursor_.epoch = start_epoch_;
       code = walk_page(out);
+      if (code == Code::busy) {  // begin again: something before has become READY
+        passed_ = {};
+        if (++restarts_ >= kRestarts) return Code::timeout;
+        code = begin();
+        continue;
+      }
       if (code == Code::ok) return Code::ok;
       if (code != Code::paused) return code;  // `paused` stands for: SEAL, go on
       code = next_page();
@@ -72,6 +78,8 @@ class ClaimWalk {
       }
       switch (word.state()) {
         case RecordState::ready:
+          // First in, first out: what was passed because it was being written may be READY by now, and was pushed before this.
+          if (passed_ && passed_has_changed()) return Code::busy;
           if (!claim_at(lane_, page_, offset, word, out)) continue;
           if (!lane_.current()) {  // cleared meanwhile, and the sweep may have been here before us
             ack(lane_, out);
@@ -87,6 +95,7 @@ class ClaimWalk {
           [[fallthrough]];
         case RecordState::returning:  // may become READY: neither hint nor cursor may pass
           advance = clean_ = false;
+          if (!passed_) passed_ = page_.reference, passed_offset_ = offset, passed_word_ = word.raw;
           break;
         case RecordState::claimed:
         case RecordState::done: break;
@@ -101,6 +110,18 @@ class ClaimWalk {
       }
       offset += extent;
     }
+  }
+
+  /// Has the first record that was passed as WRITING or RETURNING another word now? Its page may be another one: then it is pinned for a
+  /// moment, and ours again. True also if either is gone.
+  bool passed_has_changed() {
+    if (passed_ == page_.reference)
+      return page_.word(passed_offset_).load(std::memory_order_acquire) != passed_word_;
+    PageView before;
+    Reference here = page_.reference;
+    bool changed = !lane_.pin(passed_, before) ||
+                   before.word(passed_offset_).load(std::memory_order_acquire) != passed_word_;
+    return !lane_.pin(here, page_) || changed;
   }
 
   Code next_page() {
@@ -118,6 +139,8 @@ class ClaimWalk {
   Cursor& cursor_;
   PageView page_;
   std::uint32_t start_epoch_ = 0;
+  Reference passed_;  // the first record of this walk that was passed as WRITING or RETURNING
+  std::uint64_t passed_offset_ = 0, passed_word_ = 0;
   bool clean_ = true;  // no WRITING and no RETURNING met
   int restarts_ = 0;
   Hops hops_{lane_.segment};
@@ -145,15 +168,15 @@ bool claim_following(Lane& lane, Claimed& claimed) {
   // before the record, for the hint
   std::uint32_t epoch = page.header->epoch.load(std::memory_order_acquire);
   Hint head{page.header->head.load(std::memory_order_acquire)};
-  if (!page.holds(offset)) return false;
+  // Only where nothing was passed that may become READY: the hint says so.
+  if (!page.holds(offset) || head.count() != epoch || head.offset() != offset) return false;
   RecordWord ready{page.word(offset).load(std::memory_order_acquire)};
   std::uint64_t extent = ready.state() == RecordState::ready ? page.extent(offset, ready) : 0;
   Claimed next;
   if (!extent || !claim_at(lane, page, offset, ready, next)) return false;
   if (!lane.current()) return ack(lane, next), false;  // cleared meanwhile
-  if (head.count() == epoch && head.offset() == offset)
-    page.header->head.store(Hint::make(static_cast<std::uint32_t>(offset + extent), epoch).raw,
-                            std::memory_order_relaxed);
+  page.header->head.store(Hint::make(static_cast<std::uint32_t>(offset + extent), epoch).raw,
+                          std::memory_order_relaxed);
   claimed = next;
   return true;
 }
