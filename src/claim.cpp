@@ -22,6 +22,7 @@ class ClaimWalk {
   Code begin() {
     start_epoch_ = lane_.words.epoch.load(std::memory_order_acquire);  // before anything else
     clean_ = true;
+    hops_ = Hops(lane_.segment);  // a walk that begins again is bounded by its restarts
     if (cursor_.page && cursor_.epoch == start_epoch_ && lane_.pin(cursor_.page, page_))
       return lane_.current() ? Code::ok : Code::not_found;
     cursor_.page = {};
@@ -29,6 +30,7 @@ class ClaimWalk {
   }
   Code from_first() {
     clean_ = true;
+    hops_ = Hops(lane_.segment);
     for (; restarts_ < kRestarts; restarts_++) {
       Reference first{lane_.words.first.load(std::memory_order_acquire)};
       if (first.is_tomb()) return Code::not_found;
