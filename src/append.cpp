@@ -11,6 +11,7 @@ namespace headpond::internal {
 
 Tail::At Tail::restart() {
   page = {};
+  hops_ = Hops(lane_.segment);  // a walk that begins again is bounded by its restarts
   for (; restarts_ < kRestarts; restarts_++) {
     Reference first{lane_.words.first.load(std::memory_order_acquire)};
     if (first.is_tomb()) return At::gone;

@@ -26,6 +26,7 @@ Code for_each_record(Lane& lane, OnPage on_page, OnRecord on_record, OnLeave on_
       if (!lane.current()) return Code::not_found;
       if (++restarts >= kRestarts) return lane.damaged({}, 0, "a page of the chain does not validate");
       next = {};
+      hops = Hops(lane.segment);  // bounded by the restarts
       continue;
     }
     if (!lane.current()) return Code::not_found;
