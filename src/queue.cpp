@@ -22,6 +22,7 @@ using namespace internal;
 namespace {
 
 constexpr std::uint64_t kLargestItem = 1ULL << 30;
+constexpr milliseconds kLongestLease = std::chrono::hours(24 * 30);
 
 Status check_push(std::uint64_t size, const PushOptions& options) {
   if (size > kLargestItem)
@@ -365,6 +366,15 @@ Result<std::vector<Item>> Queue::peek(std::size_t most) const {
 
 namespace {
 
+/// A moment that the segment names; one beyond what the clock's type can say is the last that it can.
+std::chrono::system_clock::time_point wall_clock(std::uint64_t ms) {
+  using std::chrono::system_clock;
+  constexpr milliseconds last = std::chrono::floor<milliseconds>(system_clock::duration::max());
+  return system_clock::time_point(
+      ms < static_cast<std::uint64_t>(last.count()) ? milliseconds(static_cast<std::int64_t>(ms)) : last);
+}
+
+/// False: it is damaged.
 bool dead_item(const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id, DeadItem& out) {
   auto payload = page.payload(offset, word);
   DeadPrefix prefix;
@@ -373,8 +383,9 @@ bool dead_item(const PageView& page, std::uint64_t offset, RecordWord word, std:
   if (prefix.reason_bytes > payload.size() - sizeof prefix) return false;
   out.id = word.has(kMoved) ? ItemId{page.moved(offset).birth} : item_id(kDeadLane, id);
   out.priority = prefix.priority, out.attempts = prefix.attempts, out.crashes = prefix.crashes;
-  out.cause = static_cast<Cause>(prefix.cause), out.pid = prefix.pid, out.signal = prefix.signal;
-  out.at = std::chrono::system_clock::time_point(milliseconds(prefix.at_ms));
+  bool spent = prefix.cause == static_cast<std::uint8_t>(Cause::max_attempts);
+  out.cause = spent ? Cause::max_attempts : Cause::buried, out.pid = prefix.pid, out.signal = prefix.signal;
+  out.at = wall_clock(prefix.at_ms);
   out.reason.assign(payload.data() + sizeof prefix, prefix.reason_bytes);
   out.payload.assign(payload.data() + sizeof prefix + prefix.reason_bytes,
                      payload.size() - sizeof prefix - prefix.reason_bytes);
@@ -395,7 +406,12 @@ Result<std::vector<DeadItem>> Queue::dead(std::size_t most) const {
           DeadItem item;
           if (word.state() != RecordState::ready || id <= seen) return Visit::go_on;
           seen = id;
-          if (out.size() < most && dead_item(page, offset, word, id, item)) out.push_back(std::move(item));
+          if (out.size() >= most) return Visit::stop;
+          if (!dead_item(page, offset, word, id, item)) {
+            lane.damaged(page, offset, "a dead letter is shorter than it says");
+            return Visit::stop;
+          }
+          out.push_back(std::move(item));
           return out.size() < most ? Visit::go_on : Visit::stop;
         });
     error = std::move(lane.error);
@@ -628,7 +644,7 @@ Status Queue::drain(milliseconds timeout) {
 }
 
 Status Queue::configure(const QueueOptions& options) {
-  if (options.lease.count() < 0 || options.lease > std::chrono::hours(24 * 30))
+  if (options.lease.count() < 0 || options.lease > kLongestLease)
     return {Code::invalid, "lease must be 0, or from 1 ms to 30 days"};
   if (options.max_attempts > 65534)
     return {Code::invalid,
@@ -650,7 +666,8 @@ Status Queue::configure(const QueueOptions& options) {
 Result<QueueOptions> Queue::options() const {
   QueueOptions out;
   Status done = stream_->govern([&](ThreadContext&, StreamWords& words) {
-    out.lease = milliseconds(words.lease_us.load(std::memory_order_relaxed) / 1000);
+    std::uint64_t lease_ms = words.lease_us.load(std::memory_order_relaxed) / 1000;
+    out.lease = std::min(milliseconds(static_cast<std::int64_t>(lease_ms)), kLongestLease);
     out.max_attempts = words.max_attempts.load(std::memory_order_relaxed);
     out.max_items = words.max_items.load(std::memory_order_relaxed);
     out.max_bytes = words.max_bytes.load(std::memory_order_relaxed);
