@@ -94,6 +94,8 @@ ThreadContext* Attachment::find_thread() {
           pins = &words;
       }
       if (!pins) return nullptr;
+      // A free slot has none of these, unless it is damaged.
+      pins->pin.store(0), pins->hold.store(0), pins->section.store(0);
       threads_.push_back(std::make_unique<ThreadContext>());
       mine = threads_.back().get();
       mine->hold_quota = threads_.size() <= 8 ? 4 : threads_.size() <= 32 ? 1 : 0;

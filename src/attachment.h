@@ -52,6 +52,7 @@ struct ThreadContext {
   std::uint64_t largest_straight = 0;  // bytes of an item
   Cursor cursors[16];
   bool in_use = false;
+  bool in_section = false;
   bool may_use_reserve = false;  // of pages: while it moves or shrinks
 
   Cursor& cursor(Binding stream, int lane) {

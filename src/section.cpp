@@ -25,17 +25,33 @@ int lock_within(pthread_mutex_t& mutex, std::uint64_t patience_ms) {
 #endif
 }
 
+/// Is it of the kind that make_mutex() makes? Other kinds would have libc follow other rules, and abort by its own assertions.
+bool is_ours(const pthread_mutex_t& mutex) {
+#if defined(__GLIBC__)
+  static const int kind = [] {
+    pthread_mutex_t made;
+    make_mutex(made);
+    return made.__data.__kind;
+  }();
+  return mutex.__data.__kind == kind;
+#else
+  (void)mutex;
+  return true;
+#endif
+}
+
 }  // namespace
 
 Result<Section> Section::enter(ThreadContext& me, std::uint32_t number, std::uint64_t patience_ms) {
   SectionWords& words = me.pond->segment().section(number);
-  HEADPOND_CHECK(me.pins->section.load(std::memory_order_relaxed) == 0);
+  HEADPOND_CHECK(!me.in_section);
   // the reaper must know what to unlock before it walks
   me.pins->section.store(number + 1, std::memory_order_seq_cst);
-  int error = pthread_mutex_trylock(&words.mutex);
+  int error = is_ours(words.mutex) ? pthread_mutex_trylock(&words.mutex) : EINVAL;
   if (error == EBUSY && patience_ms) {
     error = lock_within(words.mutex, patience_ms);
   }
+  me.in_section = true;
   Section section(me, words);
   if (error == EOWNERDEAD) {
     section.undo();
@@ -44,6 +60,7 @@ Result<Section> Section::enter(ThreadContext& me, std::uint32_t number, std::uin
   }
   if (error) {
     section.me_ = nullptr;
+    me.in_section = false;
     me.pins->section.store(0, std::memory_order_release);
     if (error == EBUSY) return Code::timeout;
     if (error == ETIMEDOUT)
@@ -65,11 +82,10 @@ Section::~Section() {
 }
 
 UndoRecord& Section::note(Word& word, std::uint32_t count, std::uint64_t before, std::uint64_t after) {
-  std::uint64_t n = words_->entries.load(std::memory_order_relaxed);
-  HEADPOND_CHECK(n < kUndoRecords);
-  UndoRecord& record = words_->undo[n];
+  HEADPOND_CHECK(entries_ < kUndoRecords);
+  UndoRecord& record = words_->undo[entries_];
   record = {me_->pond->segment().offset_of(&word) | static_cast<std::uint64_t>(count) << 40, before, after};
-  words_->entries.store(n + 1, std::memory_order_release);
+  words_->entries.store(++entries_, std::memory_order_release);
   return record;
 }
 
@@ -97,8 +113,9 @@ void Section::undo() {
   std::uint64_t n = words_->entries.load(std::memory_order_acquire);
   for (n = n > kUndoRecords ? 0 : n; n > 0; n--) {
     UndoRecord record = words_->undo[n - 1];
-    std::uint64_t offset = bits(record.place, 0, 40);
-    for (std::uint64_t i = bits(record.place, 40, 24); i > 0; i--) {
+    std::uint64_t offset = bits(record.place, 0, 40), count = bits(record.place, 40, 24);
+    if (count > segment.capacity(Table::bitmap)) count = 0;  // no run is as long: damaged
+    for (std::uint64_t i = count; i > 0; i--) {
       Word* word = segment.word_at(offset + (i - 1) * 8);
       std::uint64_t expected = record.after;
       if (word) word->compare_exchange_strong(expected, record.before, std::memory_order_acq_rel);
@@ -116,6 +133,7 @@ void Section::leave() {
 
 void Section::unlock() {
   pthread_mutex_unlock(&words_->mutex);
+  me_->in_section = false;
   me_->pins->section.store(0, std::memory_order_release);
 }
 

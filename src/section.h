@@ -30,7 +30,8 @@ class Section {
   static Result<Section> enter(ThreadContext& me, std::uint32_t number, std::uint64_t patience_ms);
   /// The same for work that can be left to the next one: `timeout` at once if somebody is inside.
   static Result<Section> try_enter(ThreadContext& me, std::uint32_t number) { return enter(me, number, 0); }
-  Section(Section&& other) noexcept : me_(std::exchange(other.me_, nullptr)), words_(other.words_) {}
+  Section(Section&& other) noexcept
+      : me_(std::exchange(other.me_, nullptr)), words_(other.words_), entries_(other.entries_) {}
   Section& operator=(Section&&) = delete;
   /// Undoes what was not committed by leave().
   ~Section();
@@ -54,6 +55,7 @@ class Section {
 
   ThreadContext* me_;
   SectionWords* words_;
+  std::uint64_t entries_ = 0;  // in the journal: our own count, whatever becomes of the one in the segment
 };
 
 /// The section of a stream's lanes.

@@ -92,16 +92,16 @@ Status differs(const std::string& pond, const char* what, const std::optional<T>
                             "; leave the option out, or remove the pond first"};
 }
 
-void make_mutex(SectionWords& section) {
+}  // namespace
+
+void make_mutex(pthread_mutex_t& mutex) {
   pthread_mutexattr_t attributes;
   pthread_mutexattr_init(&attributes);
   pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
   pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-  HEADPOND_CHECK(pthread_mutex_init(&section.mutex, &attributes) == 0);
+  HEADPOND_CHECK(pthread_mutex_init(&mutex, &attributes) == 0);
   pthread_mutexattr_destroy(&attributes);
 }
-
-}  // namespace
 
 Status Segment::check_name(const std::string& pond) {
   bool good = !pond.empty() && pond.size() <= 128 && pond[0] != '.';
@@ -159,7 +159,7 @@ Result<std::shared_ptr<Segment>> Segment::create(const std::string& pond, const 
                               {Table::participants, std::uint64_t{2}},
                               {Table::pins, std::uint64_t{1}}})
     if (Status backed = segment->back(table, count); !backed) return backed;
-  for (std::uint32_t i = 0; i < kSections; i++) make_mutex(segment->section(i));
+  for (std::uint32_t i = 0; i < kSections; i++) make_mutex(segment->section(i).mutex);
   segment->header_->bucket_count.store(512, std::memory_order_relaxed);
 
   if (int error = sys::give_name(segment->file_, path)) {
@@ -253,7 +253,7 @@ Result<std::shared_ptr<Segment>> Segment::map(const std::string& pond, sys::Fd f
   segment->region_ = std::move(*region);
   if (Status attached = segment->attach(h); !attached) return attached;
   for (int i = 0; i < kTables; i++)
-    if (segment->reserved(static_cast<Table>(i)) > segment->capacity_[i])
+    if (segment->header_->reserved[i].load(std::memory_order_acquire) > segment->capacity_[i])
       return damaged("a table is larger than it can be");
   return segment;
 }

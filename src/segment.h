@@ -13,6 +13,9 @@
 
 namespace headpond::internal {
 
+/// A section's mutex: robust, shared between processes.
+void make_mutex(pthread_mutex_t& mutex);
+
 /// One mapping of one segment. Immutable but for the shared memory behind it; safe to share between threads. What the header says is
 /// copied and checked when attaching: later damage there can't lead a pointer astray.
 class Segment {
@@ -55,15 +58,19 @@ class Segment {
   char* page(std::uint32_t page) const { return pages_ + static_cast<std::uint64_t>(page - 1) * kUnit; }
   /// Bytes of that page, by the size in its life, but never more than there are: 0 if that is nonsense.
   std::uint64_t page_bytes(std::uint32_t page) const {
-    std::uint64_t units = lives_[page - 1].units.load(std::memory_order_relaxed);
-    return units <= reserved(Table::pages) - (page - 1) ? units * kUnit : 0;
+    std::uint64_t units = lives_[page - 1].units.load(std::memory_order_relaxed),
+                  all = reserved(Table::pages);
+    return page - 1 < all && units <= all - (page - 1) ? units * kUnit : 0;
   }
   StreamWords& stream(std::uint32_t i) const { return at<StreamWords>(Table::streams, i); }
   SlotWords& slot(std::uint32_t i) const { return at<SlotWords>(Table::slots, i); }
   Word& bucket(std::uint32_t i) const { return at<Word>(Table::buckets, i); }
 
+  /// Elements that memory stands behind; never more than the table has, whatever its mark says.
   std::uint64_t reserved(Table table) const {
-    return header_->reserved[static_cast<int>(table)].load(std::memory_order_acquire);
+    int t = static_cast<int>(table);
+    std::uint64_t mark = header_->reserved[t].load(std::memory_order_acquire);
+    return mark < capacity_[t] ? mark : capacity_[t];
   }
   /// Is this page number one that memory stands behind?
   bool backed(std::uint32_t page) const { return page - 1 < reserved(Table::pages); }
