@@ -150,11 +150,19 @@ Result<Binding> Directory::find(const Key& key) {
 
 Status Directory::make_room(std::size_t key_size) {
   Header& header = segment_.header();
-  for (auto [table, count] : {std::pair{Table::slots, get(header.slots_used) + slots_for(key_size) + 4},
-                              {Table::streams, get(header.descriptors_used) + 2},
-                              {Table::buckets, get(header.bucket_count) + 4}})
-    if (Status backed = segment_.back(table, std::min(count, segment_.capacity(table))); !backed)
+  for (auto [table, used, more] :
+       {std::tuple{Table::slots, &header.slots_used, std::uint64_t{slots_for(key_size)} + 4},
+        {Table::streams, &header.descriptors_used, std::uint64_t{2}},
+        {Table::buckets, &header.bucket_count, std::uint64_t{4}}}) {
+    std::uint64_t now = used->load(std::memory_order_acquire);  // its memory was reserved before
+    if (now > segment_.reserved(table))
+      return {Code::corruption, "pond " + me_.pond->name() + ": its directory counts " + std::to_string(now) +
+                                    " elements of a table that has " +
+                                    std::to_string(segment_.reserved(table)) +
+                                    "; `headpond verify` shows more"};
+    if (Status backed = segment_.back(table, std::min(now + more, segment_.capacity(table))); !backed)
       return backed;
+  }
   return {};
 }
 
@@ -172,7 +180,8 @@ Result<std::uint32_t> Directory::insert(Section& section, const Key& key, const 
     section.set(segment_.slot(slots.back() - 1).chain, 0);
   } else {  // the free ones are too few: a fresh run
     std::uint64_t used = get(header.slots_used);
-    if (used + need > segment_.reserved(Table::slots)) return Code::full;
+    if (used > segment_.reserved(Table::slots) || need > segment_.reserved(Table::slots) - used)
+      return Code::full;
     slots.clear();
     for (std::uint32_t i = 0; i < need; i++) slots.push_back(static_cast<std::uint32_t>(used + i + 1));
     section.set(header.slots_used, used + need);
@@ -274,7 +283,7 @@ Result<Binding> Directory::find_or_create(const Key& key) {
 Result<Binding> Directory::new_stream(Section& section, Kind kind, std::uint32_t entry,
                                       std::uint64_t first_id, const StreamWords* like, bool limited) {
   Header& header = segment_.header();
-  std::uint64_t used = get(header.descriptors_used);
+  std::uint64_t used = std::min(get(header.descriptors_used), segment_.reserved(Table::streams));
   std::uint32_t index = static_cast<std::uint32_t>(get(header.descriptor_hint));
   while (index < used && state_of(segment_.stream(index)) != StreamState::free) index++;
   if (index >= segment_.capacity(Table::streams))

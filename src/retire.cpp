@@ -121,7 +121,7 @@ void finish_tombed(ThreadContext& me, Binding stream) {
 void sweep_all_tombed(ThreadContext& me) {
   Segment& segment = me.pond->segment();
   std::uint64_t used = std::min(segment.header().descriptors_used.load(std::memory_order_acquire),
-                                segment.capacity(Table::streams));
+                                segment.reserved(Table::streams));
   for (std::uint32_t i = 0; i < used; i++) {
     std::uint64_t state = segment.stream(i).state.load(std::memory_order_acquire);
     if (static_cast<StreamState>(state & 0xff) == StreamState::clearing)
