@@ -16,8 +16,8 @@ Tail::At Tail::restart() {
     Reference first{lane_.words.first.load(std::memory_order_acquire)};
     if (first.is_tomb()) return At::gone;
     // who links the first page has no page to check
-    if (!first)
-      return first.generation() == lane_.binding.generation() && lane_.current() ? At::none : At::gone;
+    if (first == Reference::empty(lane_.binding.generation())) return lane_.current() ? At::none : At::gone;
+    if (!first && first.generation() != lane_.binding.generation()) return At::gone;
     if (lane_.pin(first, page)) break;
     if (!lane_.current()) return At::gone;
   }

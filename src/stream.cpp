@@ -32,15 +32,18 @@ Status Stream::bind(ThreadContext& me, bool create, Binding& binding) {
 }
 
 /// Its tomb was met, or another life of the descriptor. If the name still means it, whoever began to clear it was
-/// killed or is slow: the name gets its successor. The sweep is the clearer's, which counts, or its reaper's.
-void Stream::lost(ThreadContext& me, Binding binding) {
+/// killed or is slow: the name gets its successor. The sweep is the clearer's, which counts, or its reaper's. Not ok: damage keeps it from
+/// ending.
+Status Stream::lost(ThreadContext& me, Binding binding) {
   auto named = Directory(me).find(key_);
   std::uint64_t state = pond_->segment().stream(binding.index()).state.load(std::memory_order_acquire);
   bool clearing =
       state >> 28 == binding.generation() && static_cast<StreamState>(state & 0xff) == StreamState::clearing;
-  if (named && *named == binding && clearing) (void)end_stream(me, binding, true);
+  Status ended;
+  if (named && *named == binding && clearing) ended = end_stream(me, binding, true);
   std::uint64_t expected = binding.raw;
   binding_.compare_exchange_strong(expected, 0, std::memory_order_acq_rel);
+  return ended.code() == Code::corruption ? ended : Status();
 }
 
 // ------------------------------------------------------------------------------------------------------------------- limits

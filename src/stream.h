@@ -65,7 +65,7 @@ class Stream {
       Code code = work(*me, binding, error);
       if (code != Code::not_found) [[likely]]
         return error.ok() ? Status(code) : error;
-      lost(*me, binding);
+      if (Status damaged = lost(*me, binding); !damaged) return damaged;
     }
     return Status(Code::busy,
                   "pond " + pond_->name() + ": the stream is cleared all the time by others; try again");
@@ -95,7 +95,7 @@ class Stream {
 
  private:
   Status bind(ThreadContext& me, bool create, Binding& binding);
-  void lost(ThreadContext& me, Binding binding);
+  Status lost(ThreadContext& me, Binding binding);
   Status explain(Code code) const;
   Code within_limits(ThreadContext& me, Binding binding, std::uint64_t items, std::uint64_t bytes,
                      Status& error);
