@@ -85,6 +85,17 @@ int open_file(const std::string& path, bool create, Fd& out) {
   out = std::move(fd);
   return 0;
 }
+int create_file(const std::string& path) {
+  int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
+  Fd fd(retried([&] { return ::open(path.c_str(), flags, 0600); }));
+  if (!fd) return errno;
+  return ::fchmod(fd.get(), 0600) ? errno : 0;  // whatever the umask is
+}
+int sync_folder(const std::string& path) {
+  Fd folder;
+  if (int error = open_folder(path, folder)) return error;
+  return retried([&] { return ::fsync(folder.get()); }) ? errno : 0;
+}
 int open_folder(const std::string& path, Fd& out) {
   Fd fd(retried([&] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW); }));
   if (!fd) return errno;
@@ -255,6 +266,8 @@ int futex_wake(std::atomic<std::uint32_t>& word, int most) {
   return static_cast<int>(
       ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAKE, most, nullptr, nullptr, 0));
 }
+
+void nap(std::uint64_t microseconds) { (void)::usleep(static_cast<useconds_t>(microseconds)); }
 
 DeathWatch::DeathWatch() : wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 void DeathWatch::set(const std::vector<std::int32_t>& pids) {

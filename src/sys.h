@@ -38,7 +38,9 @@ struct FileInfo {
 
 // ------------------------------------------------------------------------------------------------------------------ files
 int open_file(const std::string& path, bool create, Fd& out);  // read-write, 0600, O_NOFOLLOW
+int create_file(const std::string& path);                      // 0600, O_EXCL: EEXIST if there is one
 int open_folder(const std::string& path, Fd& out);             // O_NOFOLLOW
+int sync_folder(const std::string& path);                      // its names are on disk
 int make_folder(const std::string& path, std::uint32_t mode);
 int create_unnamed(const std::string& folder, Fd& out);  // a file without a name, 0600
 int give_name(const Fd& file, const std::string& path);  // EEXIST if it is taken
@@ -85,6 +87,8 @@ void barrier();
 /// Sleeps while *word == expected, at most that long. May wake for no reason.
 void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected, std::uint64_t microseconds);
 int futex_wake(std::atomic<std::uint32_t>& word, int most);  // how many were woken
+
+void nap(std::uint64_t microseconds);
 
 /// Sleeps until one of these processes is dead, `stop` is readable or the time is over. True: look.
 class DeathWatch {

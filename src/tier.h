@@ -37,7 +37,7 @@ struct TierPage {
   std::uint64_t stream = 0, first = 0, last = 0;
   std::uint32_t records = 0;
   std::uint64_t created_ms = 0;  // wall clock, for people
-  std::string_view bytes;        // any, 1 GiB less a page at most
+  std::string_view bytes;        // any, 1 GiB - 64 KiB at most
   bool compress = false;         // try to; kept only where it saves an eighth
 };
 
@@ -170,14 +170,15 @@ class Tier {
                         std::uint64_t deadline_us) = 0;
   /// Unites the journal: pushed minus acked, by birth id; order and repetition don't matter. Calls `acks` once, with what tells whether
   /// an item is acked (for the items of page rows, too); then `visit` with each item that is pushed and not acked, once, at its last
-  /// place, and with the notes. No lock is held meanwhile. Ends early with what either answers, if that is not ok.
+  /// place, unless that is cleared; and with the notes. No lock is held meanwhile. Ends early with what either answers, if that is not
+  /// ok. REQUIRES: nobody commits or trims meanwhile.
   using Acked = std::function<bool(std::uint64_t birth_stream, std::uint64_t birth_seq)>;
   virtual Status survivors(const std::function<Status(const Acked&)>& acks,
                            const std::function<Status(const JournalEntry&)>& visit,
                            std::uint64_t deadline_us) = 0;
   /// Takes the oldest rows (at most that many) away: what `keep` wants of them is written again as new rows, acks merged into ranges.
-  /// One transaction, after a barrier(). `keep` must answer no for a push only if its item is done at its last place or lies in a stored
-  /// row, for an ack only if no stored row holds its item; it is called under the journal's lock and must not call the tier.
+  /// One transaction, after a barrier(). Nothing happens if another trim is faster. `keep` must answer no for a push only if its item is done at its last place or lies in a stored
+  /// row, for an ack only if no stored row holds its item; it is called before the barrier, and no lock is held.
   virtual Status trim(std::uint32_t rows, const std::function<bool(const JournalEntry&)>& keep,
                       std::uint64_t deadline_us) = 0;
   virtual Result<std::uint64_t> journal_rows(std::uint64_t deadline_us) = 0;

@@ -1,0 +1,105 @@
+#include "stream_names.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace headpond::internal {
+
+namespace {
+
+constexpr std::uint64_t kEnd = 1ULL << 63;
+
+std::string called(std::uint64_t stream) { return "stream " + std::to_string(stream); }
+
+}  // namespace
+
+Status StreamNames::declare(const TierNames& names, std::uint64_t deadline_us) {
+  if (names.stream >= kEnd || names.cleared_upto >= kEnd)
+    return {Code::invalid, called(names.stream) + ": its numbers are out of range"};
+  constexpr const char* doing = "declare a stream";
+  Status answer = database_.write(deadline_us, doing, [&](sqlite::Connection& connection) -> Status {
+    {
+      sqlite::Query query(connection, "SELECT scope, ns, name, kind FROM stream WHERE id = ?1");
+      query.with(names.stream);
+      if (query.row() && (query.bytes(0) != names.scope || query.bytes(1) != names.ns ||
+                          query.bytes(2) != names.name || query.number(3) != names.kind))
+        return {Code::exists, database_.path() + ": " + called(names.stream) +
+                                  " stands for another name already, and ids are never used again"};
+      if (query.fault()) return database_.failed(query.fault(), doing);
+    }
+    sqlite::Query query(
+        connection,
+        "INSERT INTO stream(id, scope, ns, name, kind, cleared_upto) VALUES(?1, ?2, ?3, ?4, ?5, ?6) "
+        "ON CONFLICT(id) DO UPDATE SET cleared_upto = max(cleared_upto, excluded.cleared_upto)");
+    query.with(names.stream).with(std::string_view(names.scope)).with(std::string_view(names.ns));
+    query.with(std::string_view(names.name)).with(std::uint64_t{names.kind}).with(names.cleared_upto);
+    return database_.failed(query.run(), doing);
+  });
+  if (answer) {
+    std::lock_guard lock(mutex_);
+    known_.insert(names.stream);
+  }
+  return answer;
+}
+
+Status StreamNames::clear(std::uint64_t stream, std::uint64_t upto, std::uint64_t deadline_us) {
+  if (stream >= kEnd) return Code::not_found;
+  constexpr const char* doing = "clear a stream";
+  return database_.write(deadline_us, doing, [&](sqlite::Connection& connection) -> Status {
+    sqlite::Query query(connection, "UPDATE stream SET cleared_upto = max(cleared_upto, ?2) WHERE id = ?1");
+    if (auto fault = query.with(stream).with(std::min(upto, kEnd - 1)).run())
+      return database_.failed(fault, doing);
+    return connection.changes() ? Status() : Status(Code::not_found);
+  });
+}
+
+Status StreamNames::forget(std::uint64_t stream, std::uint64_t deadline_us) {
+  if (stream >= kEnd) return Code::not_found;
+  constexpr const char* doing = "forget a stream";
+  {
+    std::lock_guard lock(mutex_);
+    known_.erase(stream);
+  }
+  return database_.write(deadline_us, doing, [&](sqlite::Connection& connection) -> Status {
+    sqlite::Query query(connection, "DELETE FROM stream WHERE id = ?1");
+    if (auto fault = query.with(stream).run()) return database_.failed(fault, doing);
+    return connection.changes() ? Status() : Status(Code::not_found);
+  });
+}
+
+Result<std::vector<TierNames>> StreamNames::all(std::uint64_t deadline_us) {
+  constexpr const char* doing = "list streams";
+  std::vector<TierNames> all;
+  Status answer = database_.read(deadline_us, doing, [&](sqlite::Connection& connection) {
+    all.clear();
+    sqlite::Query query(connection, "SELECT id, scope, ns, name, kind, cleared_upto FROM stream ORDER BY id");
+    while (query.row())
+      all.push_back({query.number(0), std::string(query.bytes(1)), std::string(query.bytes(2)),
+                     std::string(query.bytes(3)), static_cast<std::uint8_t>(query.number(4)),
+                     query.number(5)});
+    return database_.failed(query.fault(), doing);
+  });
+  if (!answer) return answer;
+  return all;
+}
+
+Status StreamNames::known(std::uint64_t stream, std::uint64_t deadline_us) {
+  {
+    std::lock_guard lock(mutex_);
+    if (known_.contains(stream)) return {};
+  }
+  bool there = false;
+  constexpr const char* doing = "look for a stream";
+  Status answer = database_.read(deadline_us, doing, [&](sqlite::Connection& connection) {
+    sqlite::Query query(connection, "SELECT 1 FROM stream WHERE id = ?1");
+    there = query.with(std::min(stream, kEnd - 1)).row();
+    return database_.failed(query.fault(), doing);
+  });
+  if (!answer) return answer;
+  if (!there) return {Code::invalid, database_.path() + ": " + called(stream) + " was never declared"};
+  std::lock_guard lock(mutex_);
+  known_.insert(stream);
+  return {};
+}
+
+}  // namespace headpond::internal
