@@ -75,8 +75,9 @@ struct Parts {
   Bytes first, second;
   std::uint64_t size() const { return first.size() + second.size(); }
   void copy_to(char* to) const {
-    if (!first.empty()) std::memcpy(to, first.data(), first.size());
-    if (!second.empty()) std::memcpy(to + first.size(), second.data(), second.size());
+    // memmove: pages overlap where the allocator's tables are damaged
+    if (!first.empty()) std::memmove(to, first.data(), first.size());
+    if (!second.empty()) std::memmove(to + first.size(), second.data(), second.size());
   }
 };
 

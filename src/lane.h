@@ -50,11 +50,13 @@ struct PageView {
   }
   /// The payload. REQUIRES: extent() != 0.
   std::span<char> payload(std::uint64_t offset, RecordWord word) const {
-    char* at = base + offset + kRecordHeader;
-    if (word.has(kMoved)) at += sizeof(MovedRecord);
+    std::uint64_t at = offset + kRecordHeader + (word.has(kMoved) ? sizeof(MovedRecord) : 0);
     std::uint64_t size = word.size();
-    if (word.has(kLarge)) size = *reinterpret_cast<const std::uint64_t*>(at), at += 8;
-    return {at, size};
+    if (word.has(kLarge)) [[unlikely]] {  // read again: it may have changed since extent()
+      size = *reinterpret_cast<const std::uint64_t*>(base + at), at += 8;
+      size = at > bytes ? 0 : size < bytes - at ? size : bytes - at;
+    }
+    return {base + at, size};
   }
 };
 
@@ -105,10 +107,11 @@ struct Lane {
     auto* header = reinterpret_cast<PageHeader*>(base);
     if (header->stream.load(std::memory_order_relaxed) != page_stream()) [[unlikely]]
       return false;
-    // the straight way may come here, too
-    if (r.page() > me.backed && segment.uses_membarrier()) [[unlikely]]
-      me.backed = r.page();
     out = {r, header, base, segment.page_bytes(r.page())};
+    // the straight way may come here, too
+    if (std::uint64_t end = r.page() - 1 + out.bytes / kUnit; end > me.backed && segment.uses_membarrier())
+        [[unlikely]]
+      me.backed = end;
     return true;
   }
   void unpin() const { me.pins->pin.store(0, std::memory_order_release); }

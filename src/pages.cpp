@@ -73,6 +73,16 @@ void set_run(Section& section, const Segment& segment, std::uint64_t unit, std::
   section.set(segment.bitmap(word + full), used ? now | mask : now & ~mask);
 }
 
+/// May a page have these units? What damage says is neither zeroed nor freed: that would take others' pages.
+bool is_run(const Segment& segment, std::uint64_t unit, std::uint64_t units) {
+  std::uint64_t backed = backed_units(segment);
+  if (unit >= backed || units == 0 || units > backed - unit) return false;
+  if (units <= 64 ? unit % 64 + units > 64 : unit % 64 != 0) return false;
+  for (std::uint64_t u = unit + 1; u < unit + units; u++)
+    if (segment.life(static_cast<std::uint32_t>(u + 1)).units.load(std::memory_order_relaxed)) return false;
+  return true;
+}
+
 Status free_page(ThreadContext& me, Reference page) {
   Segment& segment = me.pond->segment();
   auto section = Section::enter(me, kAllocatorSection);
@@ -80,6 +90,10 @@ Status free_page(ThreadContext& me, Reference page) {
   Header& header = segment.header();
   LifeEntry& entry = segment.life(page.page());
   std::uint64_t unit = page.page() - 1, units = entry.units.load(std::memory_order_relaxed);
+  if (!is_run(segment, unit, units))
+    return section->leave(),
+           Status(Code::corruption, "pond " + me.pond->name() + ": page " + std::to_string(page.page()) +
+                                        " can't have " + std::to_string(units) + " units");
   LifeWord life{entry.life.load(std::memory_order_relaxed)};
   set_run(*section, segment, unit, static_cast<std::uint32_t>(units), false);
   section->set(entry.units, 0);
@@ -198,11 +212,13 @@ void recycle(ThreadContext& me, std::vector<Reference> pages) {
       me.pond->remember_retired(page);
       continue;
     }
+    std::uint64_t units = segment.life(page.page()).units.load(std::memory_order_relaxed);
+    if (!is_run(segment, page.page() - 1, units)) continue;  // stays RETIRED for good
     std::uint64_t expected = retired.raw;
     if (!life.compare_exchange_strong(expected, retired.with(LifeState::zeroing, me.owner).raw,
                                       std::memory_order_acq_rel))
       continue;
-    std::memset(segment.page(page.page()), 0, segment.page_bytes(page.page()));
+    std::memset(segment.page(page.page()), 0, units * kUnit);
     if (!held_up && free_page(me, page)) {
       freed = true;
       continue;

@@ -102,7 +102,7 @@ class Reaper {
       return at.compare_exchange_strong(word.raw, to.raw, std::memory_order_acq_rel);
     };
     if (word.state() == RecordState::writing) {
-      bool committed = word.has(kIntent) && evidence(page, offset);
+      bool committed = word.has(kIntent) && word.has(kMoved) && evidence(page, offset);
       change(committed           ? word.ready()
              : word.has(kIntent) ? word.acked()
                                  : word.with_state(RecordState::done).with_owner(0));

@@ -29,7 +29,10 @@ namespace headpond::internal {
       !(header.owners.load(std::memory_order_relaxed) & me.owner_bit) ||
       (stream.state.load(std::memory_order_acquire) & ~0xff00ULL) != live) [[unlikely]]
     return nullptr;
-  bytes = entry.units.load(std::memory_order_relaxed) * kUnit;
+  std::uint64_t units = entry.units.load(std::memory_order_relaxed);
+  if (units > me.backed - unit) [[unlikely]]
+    return nullptr;  // damaged: the general way says so
+  bytes = units * kUnit;
   return base;
 }
 

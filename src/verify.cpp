@@ -83,7 +83,7 @@ class Verifier {
                        std::to_string(static_cast<int>(life.state()))),
                section->leave(), Status{};
       PageView page{r, reinterpret_cast<PageHeader*>(segment_.page(r.page())), segment_.page(r.page()),
-                    entry.units.load() * kUnit};
+                    segment_.page_bytes(r.page())};
       if (page.header->stream.load() != lane.page_stream())
         problem("I3: a page on the chain says that it belongs to another stream");
       if (!on_chain_.insert(r.page()).second)
