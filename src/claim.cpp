@@ -47,7 +47,7 @@ class ClaimWalk {
       if (clean_) cursor_.page = page_.reference, cursor_.epoch = start_epoch_;
       code = walk_page(out);
       if (code == Code::busy) {  // begin again: something before has become READY
-        passed_ = {};
+        passed_ = {}, passed_more_ = false;
         if (++restarts_ >= kRestarts) return Code::timeout;
         code = begin();
         continue;
@@ -81,8 +81,9 @@ class ClaimWalk {
       switch (word.state()) {
         case RecordState::ready:
           // First in, first out: what was passed because it was being written may be READY by now, and was pushed before this.
-          if (passed_ && passed_has_changed()) return Code::busy;
+          if (passed_ && (passed_more_ ? ready_before(offset) : passed_has_changed())) return Code::busy;
           if (!claim_at(lane_, page_, offset, word, out)) continue;
+          out.passed = static_cast<bool>(passed_);
           if (!lane_.current()) {  // cleared meanwhile, and the sweep may have been here before us
             ack(lane_, out);
             return Code::not_found;
@@ -97,7 +98,10 @@ class ClaimWalk {
           [[fallthrough]];
         case RecordState::returning:  // may become READY: neither hint nor cursor may pass
           advance = clean_ = false;
-          if (!passed_) passed_ = page_.reference, passed_offset_ = offset, passed_word_ = word.raw;
+          if (passed_)
+            passed_more_ = true;
+          else
+            passed_ = page_.reference, passed_offset_ = offset, passed_word_ = word.raw;
           break;
         case RecordState::claimed:
         case RecordState::done: break;
@@ -114,7 +118,29 @@ class ClaimWalk {
     }
   }
 
-  /// Has the first record that was passed as WRITING or RETURNING another word now? Its page may be another one: then it is pinned for a
+  /// Is there a READY record from the first one that was passed on, up to here? Each page on the way is pinned for a moment, the last one
+  /// is ours again. True also if one of them is gone or damaged: then the walk that begins again meets it.
+  bool ready_before(std::uint64_t here) {
+    PageView at = page_;
+    Reference page = passed_, last = page_.reference;
+    std::uint64_t offset = passed_offset_;
+    for (Hops hops(lane_.segment);; offset = kFirstRecord) {
+      if (hops.too_many() || !lane_.pin(page, at)) return true;
+      for (; page != last || offset < here;) {
+        if (!at.holds(offset)) return true;
+        RecordWord word{at.word(offset).load(std::memory_order_acquire)};
+        if (word.state() == RecordState::seal) break;
+        std::uint64_t extent = at.extent(offset, word);
+        if (word.state() == RecordState::ready || word.state() == RecordState::free || !extent) return true;
+        offset += extent;
+      }
+      if (page == last) return false;
+      page = Reference{at.header->next.load(std::memory_order_acquire)};
+      if (!page || page.is_tomb()) return true;
+    }
+  }
+
+  /// Has the one record that was passed as WRITING or RETURNING another word now? Its page may be another one: then it is pinned for a
   /// moment, and ours again. True also if either is gone.
   bool passed_has_changed() {
     if (passed_ == page_.reference)
@@ -143,7 +169,8 @@ class ClaimWalk {
   std::uint32_t start_epoch_ = 0;
   Reference passed_;  // the first record of this walk that was passed as WRITING or RETURNING
   std::uint64_t passed_offset_ = 0, passed_word_ = 0;
-  bool clean_ = true;  // no WRITING and no RETURNING met
+  bool passed_more_ = false;  // it was not the only one
+  bool clean_ = true;         // no WRITING and no RETURNING met
   int restarts_ = 0;
   Hops hops_{lane_.segment};
   Reference over_;
@@ -170,8 +197,8 @@ bool claim_following(Lane& lane, Claimed& claimed) {
   // before the record, for the hint
   std::uint32_t epoch = page.header->epoch.load(std::memory_order_acquire);
   Hint head{page.header->head.load(std::memory_order_acquire)};
-  // Only where nothing was passed that may become READY: the hint says so.
-  if (!page.holds(offset) || head.count() != epoch || head.offset() != offset) return false;
+  // Only where nothing was passed that may become READY: the hint says so of this page.
+  if (claimed.passed || !page.holds(offset) || head.count() != epoch || head.offset() != offset) return false;
   RecordWord ready{page.word(offset).load(std::memory_order_acquire)};
   std::uint64_t extent = ready.state() == RecordState::ready ? page.extent(offset, ready) : 0;
   Claimed next;

@@ -12,6 +12,7 @@ struct Claimed {
   RecordWord word;       // the exact CLAIMED word: the fence
   bool crashed = false;  // give_back() counts a crash
   LeaseWord before;      // the lease word before the claim: perhaps who died with the item
+  bool passed = false;   // its walk has passed a record that may be READY by now
 };
 
 /// The lane's next READY record -> CLAIMED(me), its page left pinned. Codes: ok; empty; timeout (something is on its way out or held up);

@@ -152,6 +152,43 @@ TEST(Acceptance, FiveThousandItemsGoToEightPoppersEachOnce) {
   EXPECT_TRUE(clean(pond));
 }
 
+// Several push at once, so the claim passes records that are being written; one waits there while another goes on.
+TEST(Acceptance, ALoneClaimerSeesEachPushersItemsInTheirOrder) {
+  constexpr std::uint64_t kPushers = 8, kEach = 5'000;
+  TestPond test;
+  Pond pond = test.open();
+  Queue queue = test.queue();
+  Shared<Barrier> start;
+  std::vector<Process> pushers;
+  for (std::uint64_t p = 0; p < kPushers; ++p) {
+    pushers.emplace_back([&, p] {
+      Queue mine = test.queue();
+      start->meet(kPushers + 1);
+      for (std::uint64_t i = 0; i < kEach; ++i) must(mine.push(patterned(p * kEach + i, 20 + i % 7 * 300)));
+    });
+  }
+  std::array<std::uint64_t, kPushers> next{};
+  const auto see = [&](Bytes payload) {
+    const std::uint64_t number = number_of(payload), pusher = number / kEach;
+    ASSERT_LT(pusher, kPushers);
+    EXPECT_EQ(number % kEach, next[pusher]) << "of pusher " << pusher;
+    next[pusher] = number % kEach + 1;
+  };
+  start->meet(kPushers + 1);
+  for (std::uint64_t seen = 0; seen < kPushers * kEach && !HasFailure();) {
+    auto claims = queue.claim_many(5, stretched(5s));
+    ASSERT_OK(claims.status());
+    for (Claim& claim : *claims) {
+      see(claim.payload());
+      EXPECT_OK(claim.ack());
+      ++seen;
+    }
+    if (Result<std::string> item = queue.pop()) see(*item), ++seen;
+  }
+  expect_all_end_well(pushers);
+  EXPECT_TRUE(clean(pond));
+}
+
 TEST(Acceptance, ALonePopperSeesFirstInFirstOutAndPushAfterDrainPopsAgain) {
   TestPond test;
   for (int round = 0; round < 3; ++round) {

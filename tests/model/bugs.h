@@ -72,7 +72,10 @@ constexpr Bugs  // 192 and on: followers, delayed items, trim, cause of death, t
   kReserveLaidLate = bug(225),
   kReserveAnon = bug(226),
   kCommitNoWake = bug(227),
-  kAbandonNoWake = bug(228), kDueWakeAlways = bug(229), kCauseLeft = bug(230);
+  kAbandonNoWake = bug(228), kDueWakeAlways = bug(229), kCauseLeft = bug(230),
+  kPassedForgotten = bug(90), kPassedFirstOnly = bug(91), kPassedNotReturning = bug(92), kPassedUnpinned = bug(93),
+  kStraightNoEpoch = bug(94), kStraightUnchecked = bug(95), kStraightOldHint = bug(96), kStraightCopyLate = bug(97), kStraightCopyUnpinned = bug(98), kStraightNamed = bug(99), kStraightUnconfirmed = bug(100),
+  kAckUnheld = bug(101);
 // clang-format on
 struct BugName {
   const char* name;
@@ -163,6 +166,19 @@ constexpr BugName kBugs[] = {
     {"cursor_epoch_late", kCursorEpochLate, "the cursor gets the epoch of the time at which it moves"},
     {"cursor_keeps_going", kCursorKeepsGoing, "one page without WRITING and RETURNING is enough for the cursor to move on"},
     {"cursor_unchecked", kCursorUnchecked, "the page of the cursor is pinned, not validated"},
+    // look back, straight pop, acks under a hold pin
+    {"passed_forgotten", kPassedForgotten, "a claim takes a later record without another look at those that it passed"},
+    {"passed_first_only", kPassedFirstOnly, "it looks again only at the first of those that it passed"},
+    {"passed_not_returning", kPassedNotReturning, "it looks again only at those that were being written"},
+    {"passed_unpinned", kPassedUnpinned, "after a look at another page it goes on without pinning its own again"},
+    {"straight_no_epoch", kStraightNoEpoch, "a straight pop does not compare the stream's epoch"},
+    {"straight_unchecked", kStraightUnchecked, "a straight pop does not validate its page"},
+    {"straight_old_hint", kStraightOldHint, "a straight pop trusts a head hint of an older epoch"},
+    {"straight_copy_late", kStraightCopyLate, "VARIANT (holds): a straight pop copies after its compare-exchange, still pinned"},
+    {"straight_copy_unpinned", kStraightCopyUnpinned, "it copies after it has dropped its pin"},
+    {"straight_named", kStraightNamed, "a straight pop leaves its name and the claims count in DONE"},
+    {"straight_unconfirmed", kStraightUnconfirmed, "a straight pop does not look at the descriptor again"},
+    {"ack_unheld", kAckUnheld, "an ack without an operation pin comes after the hold pin has been dropped"},
     // the allocator's section
     {"allocate_life_unlogged", kAllocateLifeUnlogged, "the life is set in the section, not through its journal"},
     {"allocate_life_late", kAllocateLifeLate, "the life is set after the section"},

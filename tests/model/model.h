@@ -23,6 +23,7 @@ struct Scenario {
   const char* due = nullptr;  // the due time of each item: stream B is a lane of delayed items, both lanes share A's bell
   bool touch = false;         // sets of streams and owners
   int limit = 0;              // a record with so many claims is buried in stream B, with its cause of death
+  bool order = false;         // claims look back at what they have passed, and their order is checked
 };
 
 enum { OFF, RAN };  // a step that cannot run now leaves the state alone
@@ -230,7 +231,7 @@ class Model {
   int streams() const { return sc.lanes ? sc.lanes * sc.descriptors : 2; }
   void forget_cursor(State& s, Proc& p, int from) {  // without further claims
     int me = &p - s.p;
-    if (sc.cursors && me < procs && sc.script[me].find_first_of("cnhikdjwqv", from) == std::string::npos) p.cursor = p.cursor_epoch = 0;
+    if (sc.cursors && me < procs && sc.script[me].find_first_of("cnhikdjwqv^", from) == std::string::npos) p.cursor = p.cursor_epoch = 0;
   }
   Row* find_row(State& s, int seq) {
     for (Row& r : s.row)
@@ -262,6 +263,12 @@ class Model {
   int wake(State&, Proc&, int k);
   int claim(State&, Proc&, int k);
   int settle(State&, Proc&, int k, char o);
+  int look_back(State&, Proc&, int k);
+  int straight_pop(State&, Proc&, int k);
+  void begin_order(const State&, Proc&) const;
+  void pass(Proc&, u32 w) const;
+  u16 ready_now(const State&, int stream) const;
+  void check_order(State&, Proc&, int item, int stream);
   int claim_op(State&, Proc&, int k, char o);
   int ack_held(State&, Proc&, int k);
   int move(State&, Proc&, int me, int k, char o);
@@ -365,6 +372,7 @@ inline void Model::claimed(State& s, Proc& p, u32 w, int stream) {
   if (item == kNoPayload) return fail("a record without its payload was claimed");
   if (s.acked >> item & 1) fail("an item was claimed again after its ack");
   if (s.swept >> item & 1) fail("an item was claimed after a clear had ended it");
+  if (sc.order) check_order(s, p, item, stream);
   if (sc.lanes) stream = capital_;
   if ((stream_of_[item] ^ (s.moved >> item & 1)) != stream && !s.stream[0].dropped) fail("an item of another stream was claimed");
   for (int i = 0; i <= procs; i++)

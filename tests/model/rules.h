@@ -3,6 +3,9 @@ static Scenario log_of(Scenario s) { return s.log = true, s; }
 static Scenario due_at(const char* due, Scenario s) { return s.due = due, s; }
 static Scenario buried_at(int limit, Scenario s) { return s.limit = limit, s; }
 static Scenario touched(Scenario s) { return s.touch = true, s; }
+static Scenario ordered(Scenario s) { return s.order = true, s; }
+static Scenario cursors_too(Scenario s) { return s.cursors = true, s; }
+static Scenario cleared(Scenario s) { return s.lanes = 1, s; }
 static const std::vector<Scenario> kRules = {
     log_of({"follow", 2, 4, 0, {"p", "w", "w"}, 1, true, "one append, two followers"}),
     log_of({"follow2", 2, 4, 0, {"p", "p", "w"}, 0, true, "two appends, one behind the other, a follower"}),
@@ -56,6 +59,25 @@ static const std::vector<Scenario> kRules = {
     log_of({"reservelog", 4, 3, 0, {"&", "w", "w"}, 0, true, "followers"}),
     log_of({"reservepast", 4, 3, 0, {"~", "p", "w"}, 0, true, "a follower waits at a reservation that is abandoned"}),
     log_of({"reservedies", 4, 3, 0, {"&", "p", "w", "x"}, 1, true, "or reaped"}),
+
+    ordered({"order", 2, 4, 0, {"pp", "c"}, 1, false, "one pusher, one claimer"}),
+    ordered({"ordertwo", 2, 4, 0, {"p", "pp", "c"}, 1, false, "two pushers: one writes while the other goes on"}),
+    ordered({"orderpage", 3, 2, 0, {"pp", "c"}, 1, false, "over the end of a page"}),
+    ordered({"orderpages", 4, 2, 0, {"p", "pp", "c"}, 1, false, "two pushers, over pages"}),
+    ordered({"orderback", 2, 4, 1, {"np", "c"}, 1, false, "a record comes back, then a push"}),
+    ordered({"orderbackpage", 3, 2, 1, {"np", "c"}, 1, false, "the same, over the end of a page"}),
+    ordered({"ordergone", 3, 2, 3, {"n", "c", "cmP"}, 1, false, "pages are recycled while a claim looks back"}),
+    cursors_too(ordered({"ordercursor", 4, 3, 0, {"ppp", "cc"}, 1, false, "with a private cursor"})),
+
+    cursors_too(ordered({"straight", 3, 3, 2, {"c^^", "n", "p"}, 1, false, "a straight pop, a nack, a push"})),
+    cursors_too(ordered({"straightback", 3, 3, 3, {"cc^", "np"}, 1, false, "a record comes back before the cursor's page, then a push"})),
+    cursors_too({"straighttwo", 3, 3, 3, {"c^", "c^", "m"}, 2, false, "two pop, one recycles"}),
+    cursors_too({"straightlife", 2, 3, 3, {"c^", "cmP"}, 1, false, "the cursor's page is recycled into another stream"}),
+    cursors_too({"straightmove", 3, 4, 2, {"d", "0c^", "e", "x"}, 0, false, "a mover loses its item to a straight pop of its own process"}),
+    cursors_too(ordered({"straighthint", 2, 4, 1, {"h", "ep", "c^"}, 0, false, "a head hint lands late"})),
+    cursors_too({"straightgap", 4, 2, 3, {"cc^", "sf"}, 1, false, "the page is spilled and comes back"}),
+    cleared({"straightclear", 3, 3, 1, {"!", "n", "^"}, 1, false, "a straight pop under a clear"}),
+    {"heldack", 2, 2, 2, {"k", "e", "cmP", "0C"}, 0, false, "a late ack of a held page that another stream would have by now"},
 };
 static const std::vector<Scenario> kRuleWalks = {
     due_at("123123", {"delays", 6, 3, 0, {"++", "+", "z*zz*", "*%c", "cc", "E", "xx"}, 2, false, "delayed items, leases, waiters, deaths"}),
@@ -107,4 +129,18 @@ static const std::vector<Seed> kRuleSeeds = {
     {"commit_no_wake", "reservewait", 0, "e"},
     {"commit_no_wake", "reservelog", 0, "e"},
     {"abandon_no_wake", "reservepast", 0, "e"},
+    {"passed_forgotten", "order", 0, "e"},
+    {"passed_forgotten", "orderpage", 0, "e"},
+    {"passed_first_only", "ordertwo", 0, "e"},
+    {"passed_first_only", "orderpages", 0, "e"},
+    {"passed_not_returning", "orderback", 0, "e"},
+    {"passed_not_returning", "orderbackpage", 0, "e"},
+    {"passed_unpinned", "ordergone", 0, "e"},
+    {"straight_no_epoch", "straightback", 0, "e"},
+    {"straight_unchecked", "straightlife", 0, "e"},
+    {"straight_old_hint", "straighthint", 0, "e"},
+    {"straight_copy_unpinned", "straightlife", 0, "e"},
+    {"straight_named", "straightmove", 0, "ke"},
+    {"straight_unconfirmed", "straightclear", 0, "e"},
+    {"ack_unheld", "heldack", 0, "e"},
 };

@@ -108,6 +108,11 @@ struct Buffered {
   u8 addr, gen, pad[2];
   u32 value;
 };
+struct Passed {
+  u16 page;
+  u8 off, pad;
+  u32 word;
+};  // a record that a claim's walk has passed, because it may become READY
 struct Proc {
   u16 pc, ret;
   u8 alive, owner, op,
@@ -136,6 +141,9 @@ struct Proc {
   u32 w, tw;            // expected word, word of the claim
   u32 copy[kMaxSlots];  // a spiller's private copy of a page
   Buffered buffer[4];   // x86 store buffer, oldest first
+  Passed passed[3];
+  u8 passes, looks;  // how many; the one looked at again
+  u16 exempt;        // ghost: items that were claimed or on their way back as this claim began, or since
 };
 struct State {
   Page page[kMaxPages];
@@ -153,6 +161,7 @@ struct State {
   u8 open[kNames];             // ghost: clears that have begun and not returned
   u16 swept, safe, cleared;    // ghosts: items that a clear ended, that none may end, that none may deliver
   u16 returned, acked, moved;  // ghosts: sets of items
+  u16 since[kMaxItems];        // ghost: the items that have been READY, without interruption, since this one's place was taken
   u8 seq_of[kMaxItems], deaths[kMaxItems], cause[kMaxItems], died[kMaxItems];  // cause: who died with the last claim; died: a set of claims
   Proc p[kMaxProcs + 1];                                                       // the last one in use is the lone survivor of the solo checks
 };

@@ -64,6 +64,8 @@ inline int Model::push(State& s, Proc& p, int me, int k, int n) {
       if (p.to) mine.claims = moved.claims, mine.crashes = moved.crashes, mine.item = kNoPayload, mine.intent = has(kMoveIntentReserved);
       if (!cas_word(s, p.r, p.off, 0, pack(mine))) return go(p, PU_WORD, "push: lost the word");
       p.seq += p.cnt;
+      if (sc.order)
+        for (int i = 0; i < n; i++) s.since[item + i] = ready_now(s, k);
       if (sc.log && p.seq < t.trimmed) fail("an append has an id that is trimmed already");
       if (delayed(k) && !has(kDueAfterReady) && !has(kDueBeforeWriting))
         return go(p, has(kDueStreamFirst) ? DU_STREAM : DU_PAGE, "push: page %d[%d] FREE -> WRITING item %d", page_of(p.r), p.off, item);
