@@ -191,25 +191,6 @@ bool claim_at(Lane& lane, const PageView& page, std::uint64_t offset, RecordWord
   return true;
 }
 
-bool claim_following(Lane& lane, Claimed& claimed) {
-  const PageView& page = claimed.page;
-  std::uint64_t offset = claimed.offset + page.extent(claimed.offset, claimed.word);
-  // before the record, for the hint
-  std::uint32_t epoch = page.header->epoch.load(std::memory_order_acquire);
-  Hint head{page.header->head.load(std::memory_order_acquire)};
-  // Only where nothing was passed that may become READY: the hint says so of this page.
-  if (claimed.passed || !page.holds(offset) || head.count() != epoch || head.offset() != offset) return false;
-  RecordWord ready{page.word(offset).load(std::memory_order_acquire)};
-  std::uint64_t extent = ready.state() == RecordState::ready ? page.extent(offset, ready) : 0;
-  Claimed next;
-  if (!extent || !claim_at(lane, page, offset, ready, next)) return false;
-  if (!lane.current()) return ack(lane, next), false;  // cleared meanwhile
-  page.header->head.store(Hint::make(static_cast<std::uint32_t>(offset + extent), epoch).raw,
-                          std::memory_order_relaxed);
-  claimed = next;
-  return true;
-}
-
 bool ack(Lane& lane, const Claimed& claimed) {
   (void)lane;
   std::uint64_t expected = claimed.word.raw;

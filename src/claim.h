@@ -21,8 +21,34 @@ Code claim(Lane& lane, Claimed& out);
 /// The same for the record at that place, which was READY a moment ago. False: lost. Does not look whether the stream was cleared.
 bool claim_at(Lane& lane, const PageView& page, std::uint64_t offset, RecordWord ready, Claimed& out);
 
-/// The record behind a claimed one in the same page, if it is READY: claimed, too. False: not so, or lost.
-bool claim_following(Lane& lane, Claimed& claimed);
+/// Up to `most` READY records right behind a claimed one in its page -> CLAIMED(me); take(offset, word) gets each, and must not fail. Whoever
+/// calls looks afterwards whether the stream was cleared.
+template <class Take>
+void claim_following(Lane& lane, const Claimed& claimed, std::size_t most, Take take) {
+  const PageView& page = claimed.page;
+  std::uint64_t offset = claimed.offset + page.extent(claimed.offset, claimed.word), begin = offset;
+  // before the records, for the hint
+  std::uint32_t epoch = page.header->epoch.load(std::memory_order_acquire);
+  Hint head{page.header->head.load(std::memory_order_acquire)};
+  // Only where nothing was passed that may become READY: the hint says so of this page.
+  if (claimed.passed || head.count() != epoch || head.offset() != offset) return;
+  bool more = page.header->next.load(std::memory_order_relaxed) != 0;
+  for (; most > 0 && page.holds(offset); --most) {
+    Word& word = page.word(offset);
+    RecordWord ready{word.load(std::memory_order_acquire)};
+    std::uint64_t extent = ready.state() == RecordState::ready ? page.extent(offset, ready) : 0;
+    if (!extent) break;
+    RecordWord mine = ready.claimed_by(lane.me.owner);
+    std::uint64_t expected = ready.raw;
+    if (!word.compare_exchange_strong(expected, mine.raw, std::memory_order_acq_rel)) break;
+    if (more) prefetch_behind(page.base + offset, 1024);
+    take(offset, mine);
+    offset += extent;
+  }
+  if (offset != begin)
+    page.header->head.store(Hint::make(static_cast<std::uint32_t>(offset), epoch).raw,
+                            std::memory_order_relaxed);
+}
 
 /// CLAIMED -> DONE by compare-exchange of the exact word. False: fenced. REQUIRES: the page is pinned and validated, or held: then it is in
 /// the life in which it was claimed, and a record that is somebody else's by now has another word.

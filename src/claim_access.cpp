@@ -33,21 +33,37 @@ PageView view_of(const Segment& segment, Reference page) {
 
 }  // namespace
 
-void ClaimAccess::make_run(Lane& lane, Claimed claimed, std::size_t most, std::vector<Claim>& out) {
-  out.push_back(Claim());
-  std::size_t first = out.size() - 1;
-  fill(out[first], lane, claimed);
-  while (out.size() < most && claim_following(lane, claimed)) {
-    out.push_back(Claim());
-    if (out[first].hold_ < 0) {
-      fill(out.back(), lane, claimed);
-      continue;
-    }
-    describe(out.back(), lane, claimed);
-    out.back().hold_ = out[first].hold_, out.back().shared_hold_ = out[first].shared_hold_ = true;
+void ClaimAccess::make_run(Lane& lane, const Claimed& first, std::size_t most, std::vector<Claim>& out) {
+  Claim& one = out.emplace_back();
+  fill(one, lane, first);
+  const std::int16_t hold = one.hold_;
+  if (hold < 0 || out.size() >= most) return;
+  out.reserve(std::min(most, out.size() * 2));  // whatever may fail comes before the claims
+  const std::size_t begin = out.size();
+  claim_following(lane, first, std::min(most, out.capacity()) - begin,
+                  [&, pond = lane.me.pond, binding = lane.binding.raw, page = first.page](
+                      std::uint64_t offset, RecordWord word) {
+                    Claim& claim = out.emplace_back();
+                    claim.pond_ = pond, claim.binding_ = binding, claim.reference_ = page.reference.raw;
+                    claim.word_ = word.raw, claim.offset_ = static_cast<std::uint32_t>(offset);
+                    claim.hold_ = hold, claim.lane_ = static_cast<std::uint8_t>(lane.number);
+                    claim.shared_hold_ = true;
+                    auto payload = page.payload(offset, word);
+                    claim.payload_ = Bytes(payload.data(), payload.size());
+                  });
+  const auto more = static_cast<int>(out.size() - begin);
+  if (more == 0) return;
+  out[begin - 1].shared_hold_ = true;
+  lane.me.pond->share_hold(hold, more);
+  lane.me.open_claims += more;
+  if (lane.current()) [[likely]]
+    return;
+  // Cleared meanwhile, and the sweep may have been here before us: these go with the rest.
+  for (Claimed late = first; out.size() > begin; out.pop_back()) {
+    late.offset = out.back().offset_, late.word = RecordWord{out.back().word_};
+    (void)internal::ack(lane, late);
+    release(out.back(), lane.me);
   }
-  if (out[first].shared_hold_)
-    lane.me.pond->share_hold(out[first].hold_, static_cast<int>(out.size() - 1 - first));
 }
 
 void ClaimAccess::copy_payload(Claim& claim) {
@@ -156,6 +172,17 @@ Status ClaimAccess::ack(Claim& claim) {
   return done;
 }
 
+bool ClaimAccess::over_when_looked_at(const ThreadContext& me, Reference page) {
+  return page_is_over(view_of(me.pond->segment(), page));
+}
+
+void ClaimAccess::unlink_over(Attachment& pond, std::uint64_t binding, int lane, Reference over) {
+  ThreadContext* me = pond.thread();
+  if (!me) return;
+  Lane from(*me, Binding{binding}, lane);
+  unlink_done(from, over);
+}
+
 /// Claims that share a hold stand in one page: acked in a row, looked at once.
 std::size_t ClaimAccess::ack_many(std::span<Claim> claims) {
   std::size_t acked = 0;
@@ -174,14 +201,25 @@ std::size_t ClaimAccess::ack_many(std::span<Claim> claims) {
     Lane lane(*me, Binding{first.binding_}, first.lane_);
     Claimed claimed;
     claimed.page = view_of(lane.segment, Reference{first.reference_});
+    // As in may_be_over(), once for all: in order the `done` mark keeps up.
+    PageHeader& header = *claimed.page.header;
+    const std::uint32_t mark = header.done.load(std::memory_order_relaxed);
+    std::uint64_t done = mark ? mark : kFirstRecord;
+    bool in_order = true;
     int hold = first.hold_, settled = 0;
     for (; i < claims.size() && claims[i].pond_ == &pond && claims[i].hold_ == hold && claims[i].shared_hold_;
          i++, settled++) {
       claimed.offset = claims[i].offset_, claimed.word = RecordWord{claims[i].word_};
-      acked += internal::ack(lane, claimed);
+      bool mine = internal::ack(lane, claimed);
+      acked += mine;
+      if (mine && claimed.offset == done && !claimed.word.flags())
+        done += kRecordHeader + round8(claimed.word.size());
+      else
+        in_order = false;
       claims[i].pond_ = nullptr, claims[i].payload_ = {};
     }
-    over.look(lane, claimed);
+    if (in_order) header.done.store(static_cast<std::uint32_t>(done), std::memory_order_relaxed);
+    if (!in_order || ends_or_is_done(claimed.page.word(done))) over.look(lane, claimed);
     ring(lane.segment, lane.stream.space_bell, Wake::all);
     me->open_claims -= settled;
     if (pond.unshare_hold(hold, settled)) pond.give_hold(*me, hold);
@@ -336,9 +374,14 @@ void Claim::give_back() noexcept {
 
 ItemId Claim::id() const noexcept { return ClaimAccess::id(*this); }
 Status Claim::ack() {
+  internal::Attachment* pond = pond_;
+  internal::Reference over;
   bool mine = false;
-  if (ClaimAccess::ack_straight(*this, mine)) [[likely]]
+  if (ClaimAccess::ack_straight(*this, mine, over)) [[likely]] {
+    if (over) [[unlikely]]
+      ClaimAccess::unlink_over(*pond, binding_, lane_, over);
     return mine ? Code::ok : Code::fenced;
+  }
   return ClaimAccess::ack(*this);
 }
 Status Claim::nack(const NackOptions& options) {

@@ -7,9 +7,28 @@
 
 namespace headpond::internal {
 
+/// What stands behind a record that has just become DONE. False: somebody else will find out whether the page is over, namely who makes DONE
+/// what stands here: it was not DONE when we looked, after our compare-exchange.
+inline bool ends_or_is_done(const Word& behind) {
+  RecordState state = RecordWord{behind.load(std::memory_order_acquire)}.state();
+  return state == RecordState::done || state == RecordState::seal;
+}
+
+/// The record from `offset` to `end` (0: wherever) has just become DONE: may its page be over? Acked in order, the page's `done` mark keeps
+/// up: all below was DONE, and now this record is, too. A page that gets its next later is found over by who claims past it.
+/// REQUIRES: a record or SEAL may stand at `end`.
+[[gnu::always_inline]] inline bool may_be_over(char* base, std::uint64_t offset, std::uint64_t end) {
+  auto& header = *reinterpret_cast<PageHeader*>(base);
+  std::uint32_t mark = header.done.load(std::memory_order_relaxed);
+  bool in_order = end && (mark ? mark : kFirstRecord) == offset;
+  if (in_order) header.done.store(static_cast<std::uint32_t>(end), std::memory_order_relaxed);
+  return header.next.load(std::memory_order_acquire) != 0 &&
+         (!in_order || ends_or_is_done(*reinterpret_cast<Word*>(base + end)));
+}
+
 struct ClaimAccess {
   /// Appends Claims on `first`, which was just claimed, and on what follows it in its page, up to `most` in all; they share one hold.
-  static void make_run(Lane& lane, Claimed first, std::size_t most, std::vector<Claim>& out);
+  static void make_run(Lane& lane, const Claimed& first, std::size_t most, std::vector<Claim>& out);
   /// Makes an unset Claim one on what was just claimed, its page still pinned; the page is held by a hold pin from here on, or the payload
   /// copied if none is left.
   static void fill(Claim& claim, Lane& lane, const Claimed& claimed) {
@@ -66,28 +85,25 @@ struct ClaimAccess {
     claim.payload_ = payload;
     me.open_claims++;
   }
-  /// The straight way of ack(), as in straight.h: the record DONE, if its page is held and has no next (a page that may be over is looked at
-  /// in the general way). A page that gets its next a moment later is found to be over by whoever claims past it.
-  [[gnu::always_inline]] static bool ack_straight(Claim& claim, bool& mine) {
+  /// The straight way of ack(), as in straight.h: the record DONE, if its page is held. `over`: its page, if that was the last of it; the
+  /// caller unlinks it.
+  [[gnu::always_inline]] static bool ack_straight(Claim& claim, bool& mine, Reference& over) {
     if (!claim.pond_ || claim.hold_ < 0 || claim.shared_hold_) [[unlikely]]
       return false;
     ThreadContext* me = claim.pond_->straight_thread();
     if (!me || me->holds_cached >= me->hold_quota) [[unlikely]]
       return false;
-    char* base = me->pages + static_cast<std::uint64_t>(Reference{claim.reference_}.page() - 1) * kUnit;
-    auto& header = *reinterpret_cast<PageHeader*>(base);
-    if (header.next.load(std::memory_order_acquire) != 0) [[unlikely]]
-      return false;
+    Reference page{claim.reference_};
+    char* base = me->pages + static_cast<std::uint64_t>(page.page() - 1) * kUnit;
     RecordWord claimed{claim.word_};
     std::uint64_t expected = claimed.raw;
     mine = reinterpret_cast<Word*>(base + claim.offset_)
                ->compare_exchange_strong(expected, claimed.acked().raw, std::memory_order_acq_rel);
     if (mine) [[likely]] {
-      // Acked in order, the page's `done` mark keeps up: all below it was DONE, and now this record is, too.
-      std::uint32_t mark = header.done.load(std::memory_order_relaxed);
-      if ((mark ? mark : kFirstRecord) == claim.offset_ && !claimed.flags())
-        header.done.store(claim.offset_ + static_cast<std::uint32_t>(kRecordHeader + round8(claimed.size())),
-                          std::memory_order_relaxed);
+      std::uint64_t end = claim.offset_ + kRecordHeader + round8(claimed.size());
+      if (may_be_over(base, claim.offset_, claimed.flags() ? 0 : end) && over_when_looked_at(*me, page))
+          [[unlikely]]
+        over = page;
       Bell& bell = me->streams[Binding{claim.binding_}.index()].space_bell;
       if (std::uint32_t seen = bell.load(std::memory_order_acquire); seen & kAsleep) [[unlikely]]
         ring_sleepers(bell, seen, Wake::all);
@@ -99,6 +115,11 @@ struct ClaimAccess {
     claim.payload_ = {};
     return true;
   }
+  /// Unlinks a page that ack_straight found over, which nothing of the caller's holds any more.
+  static void unlink_over(Attachment& pond, std::uint64_t binding, int lane, Reference over);
+
+ private:
+  static bool over_when_looked_at(const ThreadContext& me, Reference page);
 };
 
 /// Moves a claimed item to the dead letters. The page is pinned or held.

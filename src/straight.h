@@ -132,6 +132,7 @@ namespace headpond::internal {
     word.compare_exchange_strong(expected, mine.acked().raw, std::memory_order_acq_rel);
     return false;
   }
+  if (header.next.load(std::memory_order_relaxed) != 0) prefetch_behind(base + offset);
   header.head.store(Hint::make(static_cast<std::uint32_t>(end), epoch).raw, std::memory_order_relaxed);
   ClaimAccess::fill_straight(out, *me, binding, cursor.page, offset, mine,
                              Bytes(base + offset + kRecordHeader, ready.size()));
@@ -175,6 +176,7 @@ namespace headpond::internal {
   if (ready.state() != RecordState::ready || ready.flags() || ready.size() > 4096 || end + 8 > page_bytes)
       [[unlikely]]
     return false;
+  if (header.next.load(std::memory_order_relaxed) != 0) prefetch_behind(base + offset);
   out.assign(base + offset + kRecordHeader, ready.size());
   std::uint64_t expected = ready.raw;
   if (!word.compare_exchange_strong(expected, ready.acked().raw, std::memory_order_acq_rel)) [[unlikely]]
@@ -184,11 +186,7 @@ namespace headpond::internal {
       [[unlikely]]
     return false;
   header.head.store(Hint::make(static_cast<std::uint32_t>(end), epoch).raw, std::memory_order_relaxed);
-  std::uint32_t mark = header.done.load(std::memory_order_relaxed);
-  if ((mark ? mark : kFirstRecord) == offset)
-    header.done.store(static_cast<std::uint32_t>(end), std::memory_order_relaxed);
-  if (header.next.load(std::memory_order_acquire) != 0 &&
-      page_is_over({cursor.page, &header, base, page_bytes})) [[unlikely]]
+  if (may_be_over(base, offset, end) && page_is_over({cursor.page, &header, base, page_bytes})) [[unlikely]]
     over = cursor.page;
   std::atomic_signal_fence(std::memory_order_seq_cst);
   if (std::uint32_t seen = stream.space_bell.load(std::memory_order_acquire); seen & kAsleep) [[unlikely]]

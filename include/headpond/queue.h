@@ -41,6 +41,8 @@ struct ItemId {
 /// one that claimed, one thread at a time. Must not outlive the Pond: what is unsettled when the pond closes goes back to the queue.
 class HEADPOND_API Claim {
  public:
+  /// A claim of nothing, as if settled, to assign to.
+  Claim() noexcept = default;
   Claim(Claim&& other) noexcept { take(other); }
   Claim& operator=(Claim&& other) noexcept {
     if (this == &other) return *this;
@@ -74,7 +76,6 @@ class HEADPOND_API Claim {
 
  private:
   friend struct internal::ClaimAccess;
-  Claim() = default;
   void give_back() noexcept;
   void take(Claim& other) noexcept {
     pond_ = std::exchange(other.pond_, nullptr);
