@@ -99,7 +99,9 @@ ThreadContext* Attachment::find_thread() {
       threads_.push_back(std::make_unique<ThreadContext>());
       mine = threads_.back().get();
       mine->hold_quota = threads_.size() <= 8 ? 4 : threads_.size() <= 32 ? 1 : 0;
+      mine->witness = witness_, mine->removed = &segment_->header().removed;
       mine->pond = this, mine->pins = pins, mine->owner = slot_, mine->owner_bit = 1ULL << slot_ % 64;
+      mine->claim_step = RecordWord::claim_step(slot_);
       mine->streams = &segment_->stream(0), mine->lives = &segment_->life(1), mine->pages = segment_->page(1),
       mine->holds = participant_->hold;
       mine->largest_straight = segment_->max_page_bytes() / 4 - kRecordHeader;

@@ -35,6 +35,7 @@ struct ThreadContext {
   PinWords* pins = nullptr;
   std::uint32_t owner = 0;       // participant slot
   std::uint64_t owner_bit = 0;   // in a page's `owners`
+  std::uint64_t claim_step = 0;  // RecordWord::claim_step(owner)
   std::int64_t open_claims = 0;  // claims taken by this thread minus those settled by it
   std::uint32_t claims_made = 0, empty_looks = 0;
   std::uint64_t next_lease_us = UINT64_MAX;           // the earliest deadline that the last look met
@@ -43,6 +44,8 @@ struct ThreadContext {
   int hold_quota = 0, holds_cached = 0;
   std::int16_t hold_cache[4] = {};
   // Copies for the straight way.
+  const std::atomic<std::uint32_t>* witness = nullptr;  // 1: not forked
+  const Word* removed = nullptr;                        // 0: the pond has its name
   StreamWords* streams = nullptr;
   LifeEntry* lives = nullptr;
   char* pages = nullptr;
@@ -99,7 +102,12 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
 
   /// The same for the straight way: null also if anything is unusual.
   ThreadContext* straight_thread() const {
-    return cached_.serial == serial_ && usable() == Code::ok ? cached_.context : nullptr;
+    if (cached_.serial != serial_) [[unlikely]]
+      return nullptr;
+    ThreadContext* me = cached_.context;
+    return me->witness->load(std::memory_order_relaxed) == 1 && !me->removed->load(std::memory_order_relaxed)
+               ? me
+               : nullptr;
   }
 
   // Hold pins: handed out within this process only.

@@ -67,9 +67,9 @@ void ClaimAccess::make_run(Lane& lane, const Claimed& first, std::size_t most, s
 }
 
 void ClaimAccess::copy_payload(Claim& claim) {
-  claim.copy_ = std::make_unique<char[]>(claim.payload_.size() + 1);
-  std::copy(claim.payload_.begin(), claim.payload_.end(), claim.copy_.get());
-  claim.payload_ = Bytes(claim.copy_.get(), claim.payload_.size());
+  auto copy = std::make_unique<char[]>(claim.payload_.size() + 1);
+  std::copy(claim.payload_.begin(), claim.payload_.end(), copy.get());
+  claim.payload_ = Bytes(copy.release(), claim.payload_.size());
 }
 
 Reservation ClaimAccess::make(Lane& lane, const Place& place, int hold) {
@@ -91,9 +91,13 @@ void ClaimAccess::release(Claim& claim, ThreadContext& me) {
   if (claim.hold_ >= 0 && (!claim.shared_hold_ || claim.pond_->unshare_hold(claim.hold_)))
     claim.pond_->give_hold(me, claim.hold_);
   me.open_claims--;
+  forget(claim);
+}
+
+void ClaimAccess::forget(Claim& claim) {
+  if (claim.hold_ < 0) delete[] claim.payload_.data();
   claim.pond_ = nullptr;
   claim.payload_ = {};
-  claim.copy_.reset();
 }
 
 // ------------------------------------------------------------------------------------------------------------------- settle
@@ -369,7 +373,7 @@ using internal::ClaimAccess;
 
 void Claim::give_back() noexcept {
   (void)ClaimAccess::give_back(*this);
-  pond_ = nullptr;  // whatever came of it
+  if (pond_) ClaimAccess::forget(*this);  // whatever came of it
 }
 
 ItemId Claim::id() const noexcept { return ClaimAccess::id(*this); }

@@ -41,12 +41,12 @@ struct ClaimAccess {
       copy_payload(claim);
     }
   }
-  /// An answer with a Claim that is not set yet.
-  static Result<Claim> unset() { return Claim(); }
   static Reservation make(Lane& lane, const Place& place, int hold);
 
   /// What a settled claim leaves behind: its hold, its count, and perhaps a page that is over.
   static void release(Claim& claim, ThreadContext& me);
+  /// Makes it a claim of nothing.
+  static void forget(Claim& claim);
   /// Runs work(lane, claimed) -> Code with the claim's page held or pinned. fenced if it is settled or its page is gone.
   template <class Work>
   static Status with_claimed(Claim& claim, Work work);
@@ -74,16 +74,16 @@ struct ClaimAccess {
   }
   static void copy_payload(Claim& claim);
 
+
  public:
-  /// For straight.h: the claim of a small record that has not moved, with a cached hold. REQUIRES: the page is pinned, me.holds_cached.
-  static void fill_straight(Claim& claim, ThreadContext& me, Binding binding, Reference page,
-                            std::uint64_t offset, RecordWord word, Bytes payload) {
-    int hold = me.hold_cache[--me.holds_cached];
-    me.holds[hold].store(page.page(), std::memory_order_release);  // before the operation pin goes
+  /// For straight.h: a claim as it stands there.
+  static Claim make(ThreadContext& me, Binding binding, Reference page, std::uint32_t offset, RecordWord word,
+                    int hold, const char* payload) {
+    Claim claim;
     claim.pond_ = me.pond, claim.binding_ = binding.raw, claim.reference_ = page.raw, claim.word_ = word.raw;
-    claim.offset_ = static_cast<std::uint32_t>(offset), claim.hold_ = static_cast<std::int16_t>(hold);
-    claim.payload_ = payload;
-    me.open_claims++;
+    claim.offset_ = offset, claim.hold_ = static_cast<std::int16_t>(hold);
+    claim.payload_ = Bytes(payload, word.size());
+    return claim;
   }
   /// The straight way of ack(), as in straight.h: the record DONE, if its page is held. `over`: its page, if that was the last of it; the
   /// caller unlinks it.

@@ -310,7 +310,7 @@ Result<Binding> Directory::new_stream(Section& section, Kind kind, std::uint32_t
   // what was cleared is trimmed, and that never goes back
   set(stream.trimmed, like && !queue ? first_id : 0);
   set(stream.due, 0), set(stream.used, 0), set(stream.lanes, 1);
-  set(stream.last_use, sys::coarse_us() / 1000);
+  set(stream.last_use, sys::coarse_us());
   set(stream.entry, entry);
   for (LaneWords& lane : stream.lane) {
     set(lane.tail, 0);

@@ -249,7 +249,7 @@ struct alignas(128) StreamWords {
   Word max_bytes;
   Word entry;  // slot of its directory entry, + 1
   Word unused;
-  alignas(64) Word last_use;  // ms, CLOCK_MONOTONIC_COARSE: every operation, plain store
+  alignas(64) Word last_use;  // us, CLOCK_MONOTONIC_COARSE: every operation, plain store
   Word trimmed;               // a log's records below are gone; atomic maximum
   Word due;                   // DueWord of the delayed lane
   // bit: the lane may have records; set before its first one, never cleared

@@ -168,14 +168,16 @@ Code claim_next(ThreadContext& me, Binding binding, bool look, Status& error, Us
 
 // --------------------------------------------------------------------------------------------------------------------- push
 
-Result<ItemId> Queue::push(Bytes item, const PushOptions& options) {
-  if (item.size() > kLargestItem || options.priority != 0 || options.delay.count() != 0) [[unlikely]] {
-    if (Status good = check_push(item.size(), options); !good) return good;
-  }
+Result<ItemId> Queue::push(Bytes item) {
   std::uint64_t seq = 0;
-  if (options.priority == 0 && options.delay.count() == 0 &&
-      push_straight(stream_->pond(), stream_->binding(), item, Wake::one, seq)) [[likely]]
+  if (push_straight(stream_->pond(), stream_->binding(), item, Wake::one, seq)) [[likely]]
     return item_id(0, seq);
+  return push(item, PushOptions());
+}
+
+Result<ItemId> Queue::push(Bytes item, const PushOptions& options) {
+  if (Status good = check_push(item.size(), options); !good) return good;
+  std::uint64_t seq = 0;
   if (options.delay.count() > 0) {
     DelayedPrefix prefix = delayed_prefix(options);
     Parts parts{as_bytes(prefix), item};
@@ -233,9 +235,16 @@ Result<Reservation> Queue::reserve(std::size_t size, int priority) {
 // -------------------------------------------------------------------------------------------------------------------- claim
 
 Result<Claim> Queue::claim(milliseconds timeout) {
-  Result<Claim> out = ClaimAccess::unset();
-  if (claim_straight(stream_->pond(), stream_->binding(), *out)) [[likely]]
-    return out;
+  const Binding binding = stream_->binding();
+  StraightClaim found;
+  if (claim_straight(stream_->pond(), binding, found)) [[likely]]
+    return ClaimAccess::make(*found.me, binding, found.page, found.offset, found.word, found.hold,
+                             found.payload);
+  return claim_generally(timeout);
+}
+
+Result<Claim> Queue::claim_generally(milliseconds timeout) {
+  Result<Claim> out = Claim();
   bool claimed = false;
   auto use = [&](Lane& lane, const Claimed& found) {
     return ClaimAccess::fill(*out, lane, found), claimed = true, Reference{};

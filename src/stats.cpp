@@ -86,7 +86,7 @@ Result<Stats> pond_stats(Attachment& pond) {
 
   auto entries = Directory(*me).list();
   if (!entries) return entries.status();
-  std::uint64_t now_ms = sys::coarse_us() / 1000;
+  std::uint64_t now_us = sys::coarse_us();
   for (auto& entry : *entries) {
     if (entry.key.kind != Kind::queue && entry.key.kind != Kind::log) continue;
     StreamWords& words = segment.stream(entry.stream.index());
@@ -94,9 +94,9 @@ Result<Stats> pond_stats(Attachment& pond) {
     info.kind = entry.key.kind == Kind::queue ? StreamInfo::Kind::queue : StreamInfo::Kind::log;
     info.scope = entry.key.scope, info.name = entry.key.name, info.key = entry.key.key;
     if (words.used.exchange(0, std::memory_order_relaxed))
-      words.last_use.store(now_ms, std::memory_order_relaxed);
+      words.last_use.store(now_us, std::memory_order_relaxed);
     std::uint64_t used = words.last_use.load(std::memory_order_relaxed);
-    info.idle = milliseconds(used < now_ms ? now_ms - used : 0);
+    info.idle = milliseconds(used < now_us ? (now_us - used) / 1000 : 0);
     Status error;
     pond.touch(entry.stream.index());
     Code code = info.kind == StreamInfo::Kind::queue ? queue_stats(*me, entry.stream, info.queue, error)
@@ -125,7 +125,7 @@ Result<Stats> pond_stats(Attachment& pond) {
     if (words.state.load(std::memory_order_acquire) != static_cast<std::uint32_t>(SlotState::live)) continue;
     std::uint64_t attached = words.attached_ms.load(std::memory_order_relaxed);
     out.workers.push_back({words.pid.load(std::memory_order_relaxed), slot, !pond.is_dead(slot), claims[slot],
-                           milliseconds(attached < now_ms ? now_ms - attached : 0)});
+                           milliseconds(attached < now_us / 1000 ? now_us / 1000 - attached : 0)});
     out.participants++;
   }
   return out;

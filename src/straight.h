@@ -9,14 +9,14 @@
 
 namespace headpond::internal {
 
-/// Pins a page that is LINKED in the life that `r` names and belongs to lane 0 of this stream in this life; null: not so. Whoever calls
-/// unpins either way.
-[[gnu::always_inline]] inline char* pin_straight(ThreadContext& me, StreamWords& stream, Binding binding,
-                                                 Reference r, std::uint64_t& bytes) {
+/// Pins, with this pin, a page that is LINKED in the life that `r` names and belongs to lane 0 of this stream in this life; null: not so.
+/// Whoever calls unpins either way.
+[[gnu::always_inline]] inline char* pin_straight(ThreadContext& me, std::atomic<std::uint32_t>& pin,
+                                                 Binding binding, Reference r, std::uint64_t& bytes) {
   std::uint32_t unit = r.page() - 1;
   if (unit >= me.backed) [[unlikely]]
     return nullptr;  // also if there is none
-  me.pins->pin.store(r.page(), std::memory_order_release);
+  pin.store(r.page(), std::memory_order_release);
   std::atomic_signal_fence(std::memory_order_seq_cst);  // the recycler's membarrier is the other half
   LifeEntry& entry = me.lives[unit];
   LifeWord linked = LifeWord{r.generation() << 16}.with(LifeState::linked, 0);
@@ -24,16 +24,20 @@ namespace headpond::internal {
     return nullptr;
   char* base = me.pages + static_cast<std::uint64_t>(unit) * kUnit;
   auto& header = *reinterpret_cast<PageHeader*>(base);
-  std::uint64_t live = binding.generation() << 28 | static_cast<std::uint64_t>(StreamState::live);
   if (header.stream.load(std::memory_order_relaxed) != binding.index() ||
-      !(header.owners.load(std::memory_order_relaxed) & me.owner_bit) ||
-      (stream.state.load(std::memory_order_acquire) & ~0xff00ULL) != live) [[unlikely]]
+      !(header.owners.load(std::memory_order_relaxed) & me.owner_bit)) [[unlikely]]
     return nullptr;
   std::uint64_t units = entry.units.load(std::memory_order_relaxed);
   if (units > me.backed - unit) [[unlikely]]
     return nullptr;  // damaged: the general way says so
   bytes = units * kUnit;
   return base;
+}
+
+/// Is the descriptor LIVE in the life that the binding names?
+inline bool is_live(const StreamWords& stream, Binding binding) {
+  return (stream.state.load(std::memory_order_acquire) & ~0xff00ULL) ==
+         (binding.generation() << 28 | static_cast<std::uint64_t>(StreamState::live));
 }
 
 /// READY at the tail of lane 0.
@@ -50,9 +54,9 @@ namespace headpond::internal {
     ~Unpin() { pins->pin.store(0, std::memory_order_release); }
   } unpin{me->pins};
   std::uint64_t page_bytes;
-  char* base = pin_straight(*me, stream, binding,
+  char* base = pin_straight(*me, me->pins->pin, binding,
                             Reference{stream.lane[0].tail.load(std::memory_order_acquire)}, page_bytes);
-  if (!base) [[unlikely]]
+  if (!base || !is_live(stream, binding)) [[unlikely]]
     return false;
   auto& header = *reinterpret_cast<PageHeader*>(base);
   Hint tail{header.tail.load(std::memory_order_acquire)};
@@ -84,60 +88,102 @@ namespace headpond::internal {
   if (bell & kAsleep) [[unlikely]]
     ring_sleepers(stream.bell, bell, wake);
   id = header.first_seq.load(std::memory_order_relaxed) + tail.count();
-  if (std::uint64_t ms = now / 1000; stream.last_use.load(std::memory_order_relaxed) != ms) [[unlikely]]
-    stream.last_use.store(ms, std::memory_order_relaxed);
+  if (stream.last_use.load(std::memory_order_relaxed) != now) [[unlikely]]
+    stream.last_use.store(now, std::memory_order_relaxed);
   return true;
 }
 
-/// The record at the head hint of lane 0, if it is READY and lane 0 is the only one. `out` is unset before.
-[[gnu::always_inline]] inline bool claim_straight(Attachment& pond, Binding binding, Claim& out) {
-  ThreadContext* me = pond.straight_thread();
-  if (!me || !binding || !me->holds_cached) [[unlikely]]
-    return false;
-  StreamWords& stream = me->streams[binding.index()];
+/// The record at the head hint of lane 0.
+struct HeadRecord {
+  PageHeader& header;
+  Reference page;
+  std::uint64_t page_bytes;
+  char* at;  // the record
+  std::uint64_t offset, end;
+  RecordWord ready;
+  std::uint32_t epoch;  // of the page, before the record was read
+
+  char* base() const { return at - offset; }
+  Word& word() const { return *reinterpret_cast<Word*>(at); }
+  const char* payload() const { return at + kRecordHeader; }
+  /// After it was taken: nothing READY stands before `end`.
+  void pass() const {
+    if (header.next.load(std::memory_order_relaxed) != 0) prefetch_behind(at);
+    header.head.store(Hint::make(static_cast<std::uint32_t>(end), epoch).raw, std::memory_order_relaxed);
+  }
+};
+
+/// Finds it with `pin` on its page, if it is READY and lane 0 is the only one. Whoever calls unpins either way, and looks after taking the
+/// record whether the stream was LIVE. (A head hint is stored only behind what was taken: the page is disturbed.)
+[[gnu::always_inline]] inline bool find_straight(ThreadContext& me, std::atomic<std::uint32_t>& pin,
+                                                 StreamWords& stream, Binding binding,
+                                                 std::optional<HeadRecord>& out) {
   if (stream.policy.load(std::memory_order_relaxed) != 0 || stream.lanes.load(std::memory_order_acquire) != 1)
       [[unlikely]]
     return false;
-  Cursor& cursor = me->cursor(binding, 0);
+  Cursor& cursor = me.cursor(binding, 0);
   if (cursor.epoch != stream.lane[0].epoch.load(std::memory_order_acquire)) [[unlikely]]
     return false;
-  struct Unpin {
-    PinWords* pins;
-    ~Unpin() { pins->pin.store(0, std::memory_order_release); }
-  } unpin{me->pins};
   std::uint64_t page_bytes;
-  char* base = pin_straight(*me, stream, binding, cursor.page, page_bytes);
+  char* base = pin_straight(me, pin, binding, cursor.page, page_bytes);
   if (!base) [[unlikely]]
     return false;
   auto& header = *reinterpret_cast<PageHeader*>(base);
   std::uint32_t epoch = header.epoch.load(std::memory_order_acquire);
   Hint head{header.head.load(std::memory_order_acquire)};
   std::uint64_t offset = head.offset();
-  if (head.count() != epoch || offset < kFirstRecord || offset % 8 || offset + 8 > page_bytes ||
-      !header.disturbed.load(std::memory_order_relaxed)) [[unlikely]]
+  if (head.count() != epoch || offset < kFirstRecord || offset % 8 || offset + 8 > page_bytes) [[unlikely]]
     return false;
-  Word& word = *reinterpret_cast<Word*>(base + offset);
-  RecordWord ready{word.load(std::memory_order_acquire)};
+  RecordWord ready{reinterpret_cast<Word*>(base + offset)->load(std::memory_order_acquire)};
   std::uint64_t end = offset + kRecordHeader + round8(ready.size());
-  if (ready.state() != RecordState::ready || ready.flags() || end + 8 > page_bytes) [[unlikely]]
+  if (!ready.plainly_ready() || end + 8 > page_bytes) [[unlikely]]
     return false;
-  RecordWord mine = ready.claimed_by(me->owner);
-  std::uint64_t expected = ready.raw;
-  if (!word.compare_exchange_strong(expected, mine.raw, std::memory_order_acq_rel)) [[unlikely]]
+  out.emplace(HeadRecord{header, cursor.page, page_bytes, base + offset, offset, end, ready, epoch});
+  return true;
+}
+
+/// What claim_straight found: the claim of a small record that has not moved.
+struct StraightClaim {
+  ThreadContext* me;
+  Reference page;
+  RecordWord word;
+  const char* payload;
+  std::uint32_t offset;
+  int hold;
+};
+
+/// The record at the head hint -> CLAIMED. Its page is pinned by the claim's own hold pin from the beginning.
+[[gnu::always_inline]] inline bool claim_straight(Attachment& pond, Binding binding, StraightClaim& out) {
+  ThreadContext* me = pond.straight_thread();
+  if (!me || !binding || !me->holds_cached) [[unlikely]]
     return false;
-  // cleared meanwhile
-  if ((stream.state.load(std::memory_order_acquire) & 0xff) != static_cast<std::uint64_t>(StreamState::live))
-      [[unlikely]] {
+  StreamWords& stream = me->streams[binding.index()];
+  const int hold = me->hold_cache[me->holds_cached - 1];
+  struct Unhold {
+    std::atomic<std::uint32_t>* pin;
+    ~Unhold() {
+      if (pin) [[unlikely]]
+        pin->store(0, std::memory_order_release);
+    }
+  } unhold{&me->holds[hold]};
+  std::optional<HeadRecord> record;
+  if (!find_straight(*me, *unhold.pin, stream, binding, record)) [[unlikely]]
+    return false;
+  RecordWord mine{record->ready.raw + me->claim_step};
+  std::uint64_t expected = record->ready.raw;
+  if (!record->word().compare_exchange_strong(expected, mine.raw, std::memory_order_acq_rel)) [[unlikely]]
+    return false;
+  if (!is_live(stream, binding)) [[unlikely]] {  // cleared meanwhile: gone with the rest
     expected = mine.raw;
-    word.compare_exchange_strong(expected, mine.acked().raw, std::memory_order_acq_rel);
+    record->word().compare_exchange_strong(expected, mine.acked().raw, std::memory_order_acq_rel);
     return false;
   }
-  if (header.next.load(std::memory_order_relaxed) != 0) prefetch_behind(base + offset);
-  header.head.store(Hint::make(static_cast<std::uint32_t>(end), epoch).raw, std::memory_order_relaxed);
-  ClaimAccess::fill_straight(out, *me, binding, cursor.page, offset, mine,
-                             Bytes(base + offset + kRecordHeader, ready.size()));
+  record->pass();
   if (!stream.used.load(std::memory_order_relaxed)) [[unlikely]]
     stream.used.store(1, std::memory_order_relaxed);
+  out = {me, record->page, mine, record->payload(), static_cast<std::uint32_t>(record->offset), hold};
+  me->holds_cached--, me->open_claims++;
+  unhold.pin = nullptr;
   return true;
 }
 
@@ -149,45 +195,24 @@ namespace headpond::internal {
   if (!me || !binding) [[unlikely]]
     return false;
   StreamWords& stream = me->streams[binding.index()];
-  if (stream.policy.load(std::memory_order_relaxed) != 0 || stream.lanes.load(std::memory_order_acquire) != 1)
-      [[unlikely]]
-    return false;
-  Cursor& cursor = me->cursor(binding, 0);
-  if (cursor.epoch != stream.lane[0].epoch.load(std::memory_order_acquire)) [[unlikely]]
-    return false;
   struct Unpin {
     PinWords* pins;
     ~Unpin() { pins->pin.store(0, std::memory_order_release); }
   } unpin{me->pins};
-  std::uint64_t page_bytes;
-  char* base = pin_straight(*me, stream, binding, cursor.page, page_bytes);
-  if (!base) [[unlikely]]
+  std::optional<HeadRecord> record;
+  if (!find_straight(*me, me->pins->pin, stream, binding, record) || record->ready.size() > 4096) [[unlikely]]
     return false;
-  auto& header = *reinterpret_cast<PageHeader*>(base);
-  std::uint32_t epoch = header.epoch.load(std::memory_order_acquire);
-  Hint head{header.head.load(std::memory_order_acquire)};
-  std::uint64_t offset = head.offset();
-  if (head.count() != epoch || offset < kFirstRecord || offset % 8 || offset + 8 > page_bytes ||
-      !header.disturbed.load(std::memory_order_relaxed)) [[unlikely]]
-    return false;
-  Word& word = *reinterpret_cast<Word*>(base + offset);
-  RecordWord ready{word.load(std::memory_order_acquire)};
-  std::uint64_t end = offset + kRecordHeader + round8(ready.size());
-  if (ready.state() != RecordState::ready || ready.flags() || ready.size() > 4096 || end + 8 > page_bytes)
+  out.assign(record->payload(), record->ready.size());
+  std::uint64_t expected = record->ready.raw;
+  if (!record->word().compare_exchange_strong(expected, record->ready.acked().raw, std::memory_order_acq_rel))
       [[unlikely]]
     return false;
-  if (header.next.load(std::memory_order_relaxed) != 0) prefetch_behind(base + offset);
-  out.assign(base + offset + kRecordHeader, ready.size());
-  std::uint64_t expected = ready.raw;
-  if (!word.compare_exchange_strong(expected, ready.acked().raw, std::memory_order_acq_rel)) [[unlikely]]
+  if (!is_live(stream, binding)) [[unlikely]]  // cleared meanwhile: gone with the rest
     return false;
-  // cleared meanwhile
-  if ((stream.state.load(std::memory_order_acquire) & 0xff) != static_cast<std::uint64_t>(StreamState::live))
-      [[unlikely]]
-    return false;
-  header.head.store(Hint::make(static_cast<std::uint32_t>(end), epoch).raw, std::memory_order_relaxed);
-  if (may_be_over(base, offset, end) && page_is_over({cursor.page, &header, base, page_bytes})) [[unlikely]]
-    over = cursor.page;
+  record->pass();
+  if (may_be_over(record->base(), record->offset, record->end) &&
+      page_is_over({record->page, &record->header, record->base(), record->page_bytes})) [[unlikely]]
+    over = record->page;
   std::atomic_signal_fence(std::memory_order_seq_cst);
   if (std::uint32_t seen = stream.space_bell.load(std::memory_order_acquire); seen & kAsleep) [[unlikely]]
     ring_sleepers(stream.space_bell, seen, Wake::all);

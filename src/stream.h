@@ -59,7 +59,7 @@ class Stream {
         if (Status bound = bind(*me, create, binding); !bound) return bound;
       }
       StreamWords& words = pond_->segment().stream(binding.index());
-      if (std::uint64_t now = sys::coarse_us() / 1000; words.last_use.load(std::memory_order_relaxed) != now)
+      if (std::uint64_t now = sys::coarse_us(); words.last_use.load(std::memory_order_relaxed) != now)
         words.last_use.store(now, std::memory_order_relaxed);
       Status error;
       Code code = work(*me, binding, error);

@@ -89,6 +89,13 @@ struct RecordWord {
     std::uint32_t next = (claims() + 1) & 0xffff;
     return with_state(RecordState::claimed).with_owner(owner).with_claims(next ? next : 1);
   }
+  /// READY without flags, and claimed fewer times than wraps: then claimed_by() is an addition.
+  constexpr bool plainly_ready() const {
+    return (raw & 0xf00000000000000fULL) == static_cast<std::uint64_t>(RecordState::ready) && claims() != 0xffff;
+  }
+  static constexpr std::uint64_t claim_step(std::uint32_t owner) {
+    return make(RecordState::claimed, owner, 1, 0).raw - make(RecordState::ready, 0, 0, 0).raw;
+  }
   /// DONE, with nothing left to prove.
   constexpr RecordWord acked() const {
     return with_state(RecordState::done)

@@ -81,7 +81,6 @@ class HEADPOND_API Claim {
     pond_ = std::exchange(other.pond_, nullptr);
     binding_ = other.binding_, reference_ = other.reference_, word_ = other.word_, offset_ = other.offset_;
     hold_ = other.hold_, lane_ = other.lane_, shared_hold_ = other.shared_hold_, payload_ = other.payload_;
-    copy_ = std::move(other.copy_);
   }
 
   internal::Attachment* pond_ = nullptr;  // null: settled or moved from
@@ -89,11 +88,10 @@ class HEADPOND_API Claim {
   std::uint64_t reference_ = 0;           // the page, in one life
   std::uint64_t word_ = 0;                // the exact record word of this claim: the fence
   std::uint32_t offset_ = 0;
-  std::int16_t hold_ = -1;  // hold pin on the page; -1: the payload was copied out
+  std::int16_t hold_ = -1;  // hold pin on the page; -1: the payload is a copy of our own
   std::uint8_t lane_ = 0;
   bool shared_hold_ = false;
   Bytes payload_;
-  std::unique_ptr<char[]> copy_;
 };
 
 /// Room for one item, written in place. Abandoned if it goes out of scope before commit(). Must not outlive the Pond.
@@ -166,7 +164,8 @@ struct QueueStats {
 class HEADPOND_API Queue {
  public:
   /// Appends one item of 0 bytes to 1 GiB (and to what the segment holds). `full`: nothing happened. Sleeps only with on_full = block.
-  Result<ItemId> push(Bytes item, const PushOptions& options = {});
+  Result<ItemId> push(Bytes item);
+  Result<ItemId> push(Bytes item, const PushOptions& options);
   /// All or nothing, any number; the ids are consecutive and the first one is returned. `invalid` for an empty span.
   Result<ItemId> push_many(std::span<const Bytes> items, const PushOptions& options = {});
   /// Zero copy: room for an item of exactly this size. No delay.
@@ -213,6 +212,7 @@ class HEADPOND_API Queue {
  private:
   friend class Scope;
   friend class Log;
+  Result<Claim> claim_generally(milliseconds timeout);
   explicit Queue(std::shared_ptr<internal::Stream> stream) : stream_(std::move(stream)) {}
   std::shared_ptr<internal::Stream> stream_;
 };
