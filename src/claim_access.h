@@ -74,7 +74,6 @@ struct ClaimAccess {
   }
   static void copy_payload(Claim& claim);
 
-
  public:
   /// For straight.h: a claim as it stands there.
   static Claim make(ThreadContext& me, Binding binding, Reference page, std::uint32_t offset, RecordWord word,

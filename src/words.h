@@ -91,7 +91,8 @@ struct RecordWord {
   }
   /// READY without flags, and claimed fewer times than wraps: then claimed_by() is an addition.
   constexpr bool plainly_ready() const {
-    return (raw & 0xf00000000000000fULL) == static_cast<std::uint64_t>(RecordState::ready) && claims() != 0xffff;
+    return (raw & 0xf00000000000000fULL) == static_cast<std::uint64_t>(RecordState::ready) &&
+           claims() != 0xffff;
   }
   static constexpr std::uint64_t claim_step(std::uint32_t owner) {
     return make(RecordState::claimed, owner, 1, 0).raw - make(RecordState::ready, 0, 0, 0).raw;

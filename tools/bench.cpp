@@ -164,7 +164,7 @@ void scan(const Round& round) {
 
 // One producer and one consumer, each on its core; nanoseconds an item.
 double through_pond(std::size_t count, std::size_t at_once) {
-  TemporaryPond temporary(4);
+  TemporaryPond temporary(16);
   const std::string item(kItemBytes, 'x');
   auto produce = [&](Pair& pair) {
     Pond pond = temporary.open();
