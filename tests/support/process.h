@@ -286,6 +286,8 @@ class Process {
 }  // namespace support
 
 /// Names the seed in every failure below, with the way to run it again.
-#define WITH_SEED(seed)                               \
-  const std::uint64_t seed = ::support::fresh_seed(); \
+#define WITH_SEED(seed) WITH_SEED_FROM(seed, ::support::fresh_seed())
+/// The same with a seed of one's own choice.
+#define WITH_SEED_FROM(seed, value)   \
+  const std::uint64_t seed = (value); \
   SCOPED_TRACE("run again with HEADPOND_TEST_SEED=" + std::to_string(seed))
