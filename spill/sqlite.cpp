@@ -98,13 +98,17 @@ void Connection::close() {
   cache_.clear();
 }
 
+// A COMMIT that fails leaves its errno in `errno` alone. That was 0 before the call.
 Fault Connection::fault() const {
+  int left = errno;
   int code = sqlite3_extended_errcode(handle_);
   int error_number = sqlite3_system_errno(handle_);
+  if (!error_number && (code & 0xff) == SQLITE_IOERR) error_number = left;
   return {trouble_of(code, error_number), error_number, sqlite3_errmsg(handle_)};
 }
 
 Fault Connection::run(const std::string& sql) {
+  errno = 0;
   return sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK ? Fault{} : fault();
 }
 
@@ -117,6 +121,7 @@ void Connection::rollback() {
 bool Connection::read_only() const { return sqlite3_db_readonly(handle_, "main") != 0; }
 
 Fault Connection::checkpoint(Checkpoint how) {
+  errno = 0;
   int mode = how == Checkpoint::passive ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_RESTART;
   return sqlite3_wal_checkpoint_v2(handle_, "main", mode, nullptr, nullptr) == SQLITE_OK ? Fault{} : fault();
 }
@@ -170,6 +175,7 @@ Query& Query::with(std::string_view bytes) {
 
 bool Query::row() {
   if (fault_) return false;
+  errno = 0;
   int code = sqlite3_step(statement_);
   if (code == SQLITE_ROW) return true;
   if (code != SQLITE_DONE) fault_ = connection_.fault();
