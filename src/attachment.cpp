@@ -9,6 +9,7 @@
 #include "check.h"
 #include "pages.h"
 #include "reap.h"
+#include "tier_side.h"
 
 namespace headpond::internal {
 
@@ -129,8 +130,12 @@ int Attachment::take_shared_hold() {
 
 // ------------------------------------------------------------------------------------------------------------ attach, leave
 
-Attachment::Attachment(std::shared_ptr<Segment> segment, const Options& options)
-    : segment_(std::move(segment)), options_(options), witness_(sys::process_witness()) {
+Attachment::Attachment(std::shared_ptr<Segment> segment, const Options& options, const std::string& folder)
+    : segment_(std::move(segment)),
+      options_(options),
+      witness_(sys::process_witness()),
+      folder_(folder),
+      tier_side_(std::make_unique<TierSide>(folder)) {
   Registry& r = registry();
   std::lock_guard lock(r.mutex);
   serial_ = r.next_serial++;
@@ -183,10 +188,11 @@ Result<std::shared_ptr<Attachment>> Attachment::open(const std::string& pond, co
     auto presence = state->announce();
     if (!presence && presence.status().error_number() == ENOENT) continue;
     if (!presence) return presence.status();
-    auto attachment = std::shared_ptr<Attachment>(new Attachment(std::move(segment), options));
+    auto attachment = std::shared_ptr<Attachment>(new Attachment(std::move(segment), options, state->path()));
     attachment->presence_ = std::move(*presence);
     if (Status taken = attachment->take_slot(false); !taken) {
-      if (taken.code() != Code::full || !reap_from_spare(attachment->segment_, options)) return taken;
+      if (taken.code() != Code::full || !reap_from_spare(attachment->segment_, options, state->path()))
+        return taken;
       if (Status again = attachment->take_slot(false); !again) return again;
     }
     if (attachment->usable() == Code::removed) continue;  // while we were on the way
@@ -199,14 +205,16 @@ Result<std::shared_ptr<Attachment>> Attachment::open(const std::string& pond, co
 }
 
 Result<std::shared_ptr<Attachment>> Attachment::join(const Attachment& other) {
-  auto attachment = std::shared_ptr<Attachment>(new Attachment(other.segment_, other.options_));
+  auto attachment =
+      std::shared_ptr<Attachment>(new Attachment(other.segment_, other.options_, other.folder_));
   if (Status taken = attachment->take_slot(false); !taken) return taken;
   return attachment;
 }
 
 // All slots are LIVE, and whoever could reap would need one: one spare slot is for that alone.
-bool Attachment::reap_from_spare(const std::shared_ptr<Segment>& segment, const Options& options) {
-  auto reaper = std::shared_ptr<Attachment>(new Attachment(segment, options));
+bool Attachment::reap_from_spare(const std::shared_ptr<Segment>& segment, const Options& options,
+                                 const std::string& folder) {
+  auto reaper = std::shared_ptr<Attachment>(new Attachment(segment, options, folder));
   if (!reaper->take_slot(true)) return false;
   ThreadContext* me = reaper->thread();
   return me && reap_dead(*me) > 0;
@@ -267,7 +275,10 @@ void Attachment::leave() {
   std::int64_t open = 0;
   for (auto& context : threads_) open += context->open_claims;
   // what was pinned when it was unlinked
-  if (ThreadContext* me = open == 0 && usable() == Code::ok ? thread() : nullptr) recycle(*me, {});
+  if (ThreadContext* me = open == 0 && usable() == Code::ok ? thread() : nullptr) {
+    recycle(*me, {});
+    tier_side_->erase_forgotten(*me, true);
+  }
   if (open != 0)
     return say(Severity::warning, "pond " + name() + ": closed with " + std::to_string(open) +
                                       " open claims; they go back to their queues");

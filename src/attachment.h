@@ -20,6 +20,7 @@ constexpr std::uint64_t kAliveByte = 1ULL << 62;                            // +
 constexpr std::uint64_t kRecoveryByte = kAliveByte + kMaxParticipants + 1;  // + slot: who reaps it
 
 class Attachment;
+class TierSide;
 
 /// A claimer's private place in a lane: nothing READY stands before this page while the lane's epoch is the same (protocol 2, claim).
 struct Cursor {
@@ -158,6 +159,9 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   bool has_retired() const { return retired_units_.load(std::memory_order_relaxed) != 0; }
   std::vector<Reference> take_retired();
 
+  /// The durable tier; see tier_side.h. Does not open it.
+  TierSide& tier_side() const { return *tier_side_; }
+
   void say(Severity severity, const std::string& text) const {
     if (options_.log) options_.log(severity, text);
   }
@@ -166,14 +170,15 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   void stop_maintenance();
 
  private:
-  Attachment(std::shared_ptr<Segment> segment, const Options& options);
+  Attachment(std::shared_ptr<Segment> segment, const Options& options, const std::string& folder);
   struct Registry;
   static Registry& registry();
   static void release_thread(std::uint64_t serial, ThreadContext* context);
   friend struct ThreadExit;
 
   Status take_slot(bool spare);
-  static bool reap_from_spare(const std::shared_ptr<Segment>& segment, const Options& options);
+  static bool reap_from_spare(const std::shared_ptr<Segment>& segment, const Options& options,
+                              const std::string& folder);
   void leave();
   ThreadContext* find_thread();
   int take_shared_hold();
@@ -201,6 +206,8 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   std::atomic<std::uint64_t> retired_units_{0};
   std::mutex reap_mutex_;
   std::atomic<std::uint64_t> tick_{0};
+  std::string folder_;
+  std::unique_ptr<TierSide> tier_side_;
   std::unique_ptr<sys::DeathWatch> watch_;
   std::thread maintenance_;
   std::atomic<bool> stopping_{false};

@@ -131,12 +131,14 @@ class ClaimWalk {
         RecordWord word{at.word(offset).load(std::memory_order_acquire)};
         if (word.state() == RecordState::seal) break;
         std::uint64_t extent = at.extent(offset, word);
-        if (word.state() == RecordState::ready || word.state() == RecordState::free || !extent) return true;
+        if (word.state() == RecordState::ready || word.state() == RecordState::spilling ||
+            word.state() == RecordState::free || !extent)
+          return true;
         offset += extent;
       }
       if (page == last) return false;
       page = Reference{at.header->next.load(std::memory_order_acquire)};
-      if (!page || page.is_tomb()) return true;
+      if (!page || page.is_tomb() || page.gap()) return true;
     }
   }
 
@@ -156,9 +158,14 @@ class ClaimWalk {
     Reference next{page_.header->next.load(std::memory_order_acquire)};
     if (next.raw == 0) return Code::empty;
     if (next.is_tomb()) return Code::not_found;
+    if (next.gap()) return lane_.gap = page_.reference, Code::timeout;
     if (hops_.too_many()) return lane_.damaged(page_, 0, "its pages go in a circle");
     if (advance_done(page_)) over_ = page_.reference;
-    if (lane_.pin(next, page_)) return Code::ok;
+    if (lane_.pin(next, page_)) {
+      if (Reference{page_.header->next.load(std::memory_order_acquire)}.gap())
+        lane_.gap_ahead = page_.reference;
+      return Code::ok;
+    }
     if (++restarts_ >= kRestarts) return lane_.damaged(page_, 0, "the next page does not validate");
     return from_first();
   }

@@ -15,7 +15,8 @@ struct Claimed {
   bool passed = false;   // its walk has passed a record that may be READY by now
 };
 
-/// The lane's next READY record -> CLAIMED(me), its page left pinned. Codes: ok; empty; timeout (something is on its way out or held up);
+/// The lane's next READY record -> CLAIMED(me), its page left pinned. Codes: ok; empty; timeout (something is on its way out, or in the gap
+/// behind lane.gap);
 /// not_found (the stream is gone); corruption. Uses and moves this thread's private cursor.
 Code claim(Lane& lane, Claimed& out);
 /// The same for the record at that place, which was READY a moment ago. False: lost. Does not look whether the stream was cleared.

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "each.h"
+#include "gap.h"
 
 namespace headpond::internal {
 
@@ -21,16 +22,6 @@ bool sealed_ids(const PageView& page, std::uint64_t& ids) {
     offset += extent;
   }
   return false;
-}
-
-/// What stands before the item's own bytes in the delayed and the dead lane.
-std::uint64_t prefix_bytes(int lane, const PageView& page, std::uint64_t offset, RecordWord word) {
-  if (lane == kDelayedLane) return sizeof(DelayedPrefix);
-  if (lane != kDeadLane) return 0;
-  DeadPrefix prefix{};
-  auto payload = page.payload(offset, word);
-  if (payload.size() >= sizeof prefix) std::memcpy(&prefix, payload.data(), sizeof prefix);
-  return sizeof prefix + prefix.reason_bytes;
 }
 
 }  // namespace
@@ -53,20 +44,34 @@ Code count_lane(Lane& lane, bool sizes, LaneCount& out) {
     out.next_id = std::max(out.next_id, first + ids);
     return false;
   };
+  // Ids behind `seen` and before the page behind the gap are the gap's.
+  auto on_gap = [&](const GapAhead& gap, const PageView& behind) {
+    std::uint64_t first = id_of(behind, 0);
+    if (first <= seen + 1) return Code::ok;
+    // A spiller at work may have counted already what is still in memory.
+    std::uint64_t items = std::min(gap.items, first - seen - 1);
+    if (!out.first_id && items) out.first_id = seen + 1;
+    seen = first - 1;
+    out.ready += items, out.spilled += items;
+    out.payload_bytes += items == gap.items ? gap.bytes : gap.bytes * items / gap.items;
+    return Code::ok;
+  };
   Code code = for_each_record(
-      lane, on_page, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
+      lane, on_page,
+      [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
         if (id <= seen) return Visit::go_on;
         seen = id + word.ids() - 1;
         out.next_id = std::max(out.next_id, seen + 1);
         if (word.state() == RecordState::done) return Visit::go_on;
         if (!out.first_id) out.first_id = id;
-        if (word.state() == RecordState::ready)
+        bool spilling = word.state() == RecordState::spilling;  // on its way out, and as good as ready
+        if (word.state() == RecordState::ready || spilling)
           out.ready++;
         else if (word.state() == RecordState::claimed)
           out.claimed++;
         else
           out.pending++;
-        if (word.state() == RecordState::ready || word.state() == RecordState::claimed) {
+        if (word.state() == RecordState::ready || word.state() == RecordState::claimed || spilling) {
           std::uint64_t size = page.payload(offset, word).size(),
                         extra = lane.is_log() ? 0 : prefix_bytes(lane.number, page, offset, word);
           out.payload_bytes += size - std::min(size, extra);
@@ -75,7 +80,8 @@ Code count_lane(Lane& lane, bool sizes, LaneCount& out) {
         if (!out.oldest_us && word.state() == RecordState::ready && stamp.claims() == 0 && !stamp.mark())
           out.oldest_us = stamp.value();
         return Visit::go_on;
-      });
+      },
+      [] {}, on_gap);
   return code == Code::not_found && !lane.current() ? Code::not_found
          : code == Code::corruption                 ? code
                                                     : Code::ok;

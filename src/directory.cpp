@@ -311,9 +311,9 @@ Result<Binding> Directory::new_stream(Section& section, Kind kind, std::uint32_t
   set(stream.trimmed, like && !queue ? first_id : 0);
   set(stream.due, 0), set(stream.used, 0), set(stream.lanes, 1);
   set(stream.last_use, sys::coarse_us());
-  set(stream.entry, entry);
+  set(stream.entry, entry), set(stream.id, 0);
   for (LaneWords& lane : stream.lane) {
-    set(lane.tail, 0);
+    set(lane.tail, 0), set(lane.dense_from, 0), set(lane.rows_gone, 0);
     lane.first.store(Reference::empty(generation).raw, std::memory_order_release);
   }
   if (index >= used) section.set(header.descriptors_used, index + 1);

@@ -7,13 +7,26 @@ namespace headpond::internal {
 
 enum class Visit { go_on, stop };
 
+/// A gap that a walk goes over.
+struct GapAhead {
+  std::uint64_t items = 0, bytes = 0;  // READY items in its rows, bytes of their payloads
+};
+
 /// Calls page(view) for each page, leave() when its records are done with and it is still pinned, and record(view, offset, word, id) for each record that is not FREE or SEAL. `page` may answer false: skip its
 /// records. Codes: ok (to the end, or stopped); not_found (the tomb ended it, or the stream is gone); corruption. A page that goes away under
-/// the walk makes it begin anew at `first`; records may then be visited twice, with the same id. Leaves the last page pinned.
-template <class OnPage, class OnRecord, class OnLeave>
-Code for_each_record(Lane& lane, OnPage on_page, OnRecord on_record, OnLeave on_leave) {
+/// the walk makes it begin anew at `first`; records may then be visited twice, with the same id. Leaves the last page pinned. What is in a gap is
+/// not visited: gap(GapAhead, page behind it, pinned) is called for it, and its answer, if that is not ok, ends the walk.
+template <class OnPage, class OnRecord, class OnLeave, class OnGap>
+Code for_each_record(Lane& lane, OnPage on_page, OnRecord on_record, OnLeave on_leave, OnGap on_gap) {
   PageView page;
   Reference next{};
+  GapAhead gap;
+  auto follow = [&] {
+    next = Reference{page.header->next.load(std::memory_order_acquire)};
+    if (!next.gap()) return;
+    gap = {page.header->gap_items.load(std::memory_order_acquire),
+           page.header->gap_bytes.load(std::memory_order_acquire)};
+  };
   Hops hops(lane.segment);
   for (int restarts = 0;;) {
     if (!next) {
@@ -31,11 +44,13 @@ Code for_each_record(Lane& lane, OnPage on_page, OnRecord on_record, OnLeave on_
     }
     if (!lane.current()) return Code::not_found;
     if (hops.too_many()) return lane.damaged(page, 0, "its pages go in a circle");
+    if (next.gap())
+      if (Code code = on_gap(gap, page); code != Code::ok) return code;
     std::uint64_t offset = kFirstRecord, ids = 0;
     bool wanted = on_page(page);
     if (!wanted) {
       // Only the link is followed; who needs the ids takes them from first_seq.
-      next = Reference{page.header->next.load(std::memory_order_acquire)};
+      follow();
       if (next.raw == 0) return Code::ok;
       if (next.is_tomb()) return Code::not_found;
       continue;
@@ -56,10 +71,16 @@ Code for_each_record(Lane& lane, OnPage on_page, OnRecord on_record, OnLeave on_
       offset += extent, ids += word.ids();
     }
     on_leave();
-    next = Reference{page.header->next.load(std::memory_order_acquire)};
+    follow();
     if (next.raw == 0) return Code::ok;
     if (next.is_tomb()) return Code::not_found;
   }
+}
+
+template <class OnPage, class OnRecord, class OnLeave>
+Code for_each_record(Lane& lane, OnPage on_page, OnRecord on_record, OnLeave on_leave) {
+  return for_each_record(lane, on_page, on_record, on_leave,
+                         [](const GapAhead&, const PageView&) { return Code::ok; });
 }
 
 template <class OnPage, class OnRecord>

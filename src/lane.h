@@ -75,7 +75,9 @@ struct Lane {
   Binding binding;
   int number;
   bool any_state = false;
-  Status error;  // detail of the last code that was not ok, if there is any
+  Reference gap;        // claim: the page before the gap that stopped it
+  Reference gap_ahead;  // claim: it came to this page, behind which a gap begins
+  Status error;         // detail of the last code that was not ok, if there is any
 
   Lane(ThreadContext& thread, Binding b, int lane)
       : me(thread),
@@ -113,7 +115,7 @@ struct Lane {
     auto* header = reinterpret_cast<PageHeader*>(base);
     if (header->stream.load(std::memory_order_relaxed) != page_stream()) [[unlikely]]
       return false;
-    out = {r, header, base, segment.page_bytes(r.page())};
+    out = {r.without_gap(), header, base, segment.page_bytes(r.page())};
     // the straight way may come here, too
     if (std::uint64_t end = r.page() - 1 + out.bytes / kUnit; end > me.backed && segment.uses_membarrier())
         [[unlikely]]

@@ -19,6 +19,12 @@
 //   I8  A free participant slot is named by no word but DONE.
 //   I9  A directory entry names a LIVE descriptor of that generation; a LIVE descriptor is named by exactly one entry.
 //   I10 A descriptor is FREE only when no lane of it has a page.
+//   I11 A gap stands behind a page, never in `first`. Its rows lie end to end from the id behind that page to the one before the next,
+//       but for what a log has trimmed; below `dense_from` ids may be missing.
+//   I12 A SPILLING record on a chain stands in a page that is SPILLING by the same participant.
+//   I13 A row that is in no gap belongs to a page with `row` set that begins there; what does not is left over, and nobody reads it.
+//   I14 gap_items and gap_bytes are the sums over the gap's rows.
+//   I15 No two streams have the same id in the durable tier.
 #pragma once
 
 #include <pthread.h>
@@ -31,7 +37,7 @@
 namespace headpond::internal {
 
 constexpr std::uint64_t kMagic = 0x31646e6f70646165ULL;  // "eadpond1"
-constexpr std::uint32_t kLayoutVersion = 1;
+constexpr std::uint32_t kLayoutVersion = 2;
 
 constexpr std::uint32_t kUnit = 1024;             // the smallest page; pages are whole units
 constexpr std::uint32_t kMaxParticipants = 4094;  // and a spare slot, from which a full table is reaped
@@ -88,6 +94,9 @@ struct alignas(128) Header {
   std::uint64_t default_max_bytes;
   std::uint32_t default_max_attempts;
   std::uint32_t unused;
+  // Pages in use at which maintenance begins to spill, and at which it ends: the creator, never changed.
+  std::uint64_t spill_high_bytes;
+  std::uint64_t spill_low_bytes;
   TableInfo table[kTables];
 
   alignas(128) Word removed;  // 1 once the name is gone: whoever removes it
@@ -108,6 +117,15 @@ struct alignas(128) Header {
   Word slot_free;                      // first of the free slots, + 1
   Word bucket_count;                   // linear hashing
   Word entry_count;
+  // The durable tier. tier_store is stored last, 0: nobody has opened one; all in the directory's section, never undone.
+  alignas(128) Word tier_store;
+  Word tier_epoch;
+  Word tier_files[10];   // device and inode of each
+  Word stream_ids;       // the last id given to a stream there; atomic add
+  Word stream_ids_from;  // ids up to here are of earlier segments: the first opener
+  // units of the largest page that was ever spilled, atomic maximum before it is: the allocator's reserve
+  // has room for it
+  Word largest_spilled;
 };
 static_assert(sizeof(Header) <= 4096);
 
@@ -177,8 +195,14 @@ struct PageHeader {
   std::atomic<std::uint32_t> disturbed;
   Word owners;  // bit (owner mod 64), before that owner's first compare-exchange here
   Word due;     // delayed lane: DueWord
-  Word unused;
+  // 1: a row of the durable tier may hold this page: its spiller before the row is committed, its refiller
+  // before the link; stays
+  Word row;
   alignas(64) Word tail;  // Hint: plain store by pushers, may be stale, always a record's end
+  // Of the gap behind, while `next` has the gap bit: READY items in its rows and bytes of their payloads. In
+  // the stream's section, or by the refiller before the link.
+  Word gap_items;
+  Word gap_bytes;
   alignas(64) Word head;  // Hint: plain store by claimers; nothing READY below while the epoch is the same
   std::atomic<std::uint32_t> done;  // all below this offset is DONE; plain store, may be stale
 };
@@ -233,7 +257,13 @@ struct LaneWords {
   Word first;                        // Reference
   Word tail;                         // Reference: plain store, may be stale, never trusted
   std::atomic<std::uint32_t> epoch;  // atomic add by who returns a record, after the page's
-  std::uint32_t unused[11];
+  // 1: of a TOMBED lane, its rows in the durable tier are erased; who did it
+  std::atomic<std::uint32_t> rows_gone;
+  // + 1 by each refill, plain store in the stream's section, never undone
+  Word gap_version;
+  // ids below may be missing in the durable tier, where all rows left are live: who rebuilds
+  Word dense_from;
+  std::uint64_t spare[3];
 };
 static_assert(sizeof(LaneWords) == 64);
 
@@ -248,7 +278,8 @@ struct alignas(128) StreamWords {
   Word max_items;
   Word max_bytes;
   Word entry;  // slot of its directory entry, + 1
-  Word unused;
+  // in the durable tier, 0: nothing was ever spilled; its first spiller, in the directory's section
+  Word id;
   alignas(64) Word last_use;  // us, CLOCK_MONOTONIC_COARSE: every operation, plain store
   Word trimmed;               // a log's records below are gone; atomic maximum
   Word due;                   // DueWord of the delayed lane
@@ -293,12 +324,29 @@ constexpr std::uint64_t element_bytes(Table table) {
 /// Changes whenever a size or an offset above does.
 constexpr std::uint64_t layout_hash() {
   std::uint64_t h = 0xcbf29ce484222325ULL;
-  for (std::uint64_t v :
-       {sizeof(Header), sizeof(SectionWords), sizeof(pthread_mutex_t), sizeof(ParticipantWords),
-        sizeof(PinWords), sizeof(LifeEntry), sizeof(PageHeader), sizeof(MovedRecord), sizeof(DeadPrefix),
-        sizeof(StreamWords), sizeof(SlotWords), offsetof(Header, removed), offsetof(Header, space_bell),
-        offsetof(Header, units_used), offsetof(Header, descriptors_used), offsetof(StreamWords, bell),
-        offsetof(StreamWords, last_use), offsetof(PageHeader, epoch), offsetof(SlotWords, bytes)})
+  for (std::uint64_t v : {sizeof(Header),
+                          sizeof(SectionWords),
+                          sizeof(pthread_mutex_t),
+                          sizeof(ParticipantWords),
+                          sizeof(PinWords),
+                          sizeof(LifeEntry),
+                          sizeof(PageHeader),
+                          sizeof(MovedRecord),
+                          sizeof(DeadPrefix),
+                          sizeof(StreamWords),
+                          sizeof(SlotWords),
+                          offsetof(Header, removed),
+                          offsetof(Header, space_bell),
+                          offsetof(Header, units_used),
+                          offsetof(Header, descriptors_used),
+                          offsetof(StreamWords, bell),
+                          offsetof(StreamWords, last_use),
+                          offsetof(StreamWords, id),
+                          offsetof(PageHeader, epoch),
+                          offsetof(PageHeader, gap_items),
+                          offsetof(LaneWords, gap_version),
+                          offsetof(Header, tier_store),
+                          offsetof(SlotWords, bytes)})
     h = (h ^ v) * 0x100000001b3ULL;
   return h;
 }

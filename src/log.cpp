@@ -4,11 +4,13 @@
 
 #include "claim_access.h"
 #include "each.h"
+#include "gap.h"
 #include "reap.h"
 #include "retire.h"
 #include "stats.h"
 #include "straight.h"
 #include "stream.h"
+#include "tier_side.h"
 #include "unlink.h"
 
 namespace headpond {
@@ -56,7 +58,8 @@ Result<Reservation> Log::reserve(std::size_t size) { return Queue(stream_).reser
 // -------------------------------------------------------------------------------------------------------------------- scan
 //
 // A scan stands on a page with a hold pin, which it passes on from page to page while the operation pin is on both sides: nothing that it
-// reads goes away under it. Without a free hold pin it pins for one record at a time and hands out copies.
+// reads goes away under it. Without a free hold pin it pins for one record at a time and hands out copies. In a gap it stands on a copy of the
+// row, which never changes, and its hold stays on the page before the gap.
 
 struct Scan::State {
   std::shared_ptr<Stream> stream;
@@ -66,6 +69,8 @@ struct Scan::State {
   std::uint64_t offset = 0, seq = 0;  // seq: of the record at `offset`
   int hold = -1;
   std::string copy;
+  std::shared_ptr<const SpilledPage> row;  // `page` is this copy
+  Reference before_gap;                    // then: the page behind which it belongs
 
   Code next(ThreadContext& me, Binding now, Record& out, Status& error) {
     if (now != binding) leave(&me), binding = now;  // cleared: the name has another stream
@@ -104,7 +109,7 @@ struct Scan::State {
   }
 
   void leave(ThreadContext* me) {
-    page = {};
+    page = {}, row.reset();
     if (hold < 0 || !me) return;
     stream->pond().give_hold(*me, hold);
     me->open_claims--;
@@ -118,6 +123,7 @@ struct Scan::State {
   void stand_on(Lane& lane, const PageView& on) {
     if (!page && hold < 0 && (hold = lane.me.pond->take_hold(lane.me)) >= 0) lane.me.open_claims++;
     page = on, offset = kFirstRecord, seq = id_of(on, 0);
+    row.reset();
     stream->remember(on.reference.raw);
     if (hold >= 0)
       lane.me.pond->participant().hold[hold].store(on.reference.page(), std::memory_order_release);
@@ -157,7 +163,7 @@ struct Scan::State {
   }
 
   Code step(Lane& lane, Record& out) {
-    if (page && hold < 0) {  // not held: is it still in the same life?
+    if (page && hold < 0 && !row) {  // not held: is it still in the same life?
       PageView again;
       if (!lane.pin(page.reference, again)) page = {};
     }
@@ -187,25 +193,56 @@ struct Scan::State {
       if (!lane.current()) return Code::not_found;  // cleared meanwhile
       auto payload = page.payload(at, word);
       out = {id, Bytes(payload.data(), payload.size())};
-      if (hold < 0) copy.assign(payload.data(), payload.size()), out.payload = copy;
+      if (hold < 0 && !row) copy.assign(payload.data(), payload.size()), out.payload = copy;
       after = id;
       return Code::ok;
     }
   }
 
   Code next_page(Lane& lane) {
+    if (row) return in_gap(lane);
     Reference next{page.header->next.load(std::memory_order_acquire)};
     if (next.raw == 0) return Code::empty;
     if (next.is_tomb()) return Code::not_found;
+    if (next.gap()) return before_gap = page.reference, in_gap(lane);
     PageView on;
     if (lane.pin(next, on)) {
       stand_on(lane, on);
       return Code::ok;
     }
-    page = {};  // trimmed away under us: `after` keeps our place
+    return again(lane);
+  }
+
+  /// The page is gone, trimmed or spilled under us: `after` keeps our place.
+  Code again(Lane& lane) {
+    page = {}, row.reset();
     for (int tries = 0; !page && tries < kRestarts; tries++)
       if (Code code = from_first(lane); code != Code::ok) return code;
     return Code::ok;
+  }
+
+  /// At `seq` in the gap behind `before_gap`, or at its end: onto the row that holds it, or the page behind the gap. That page bounds what
+  /// may be read as a row; and before a missing row is called so, `trimmed` and the gap are looked at again.
+  Code in_gap(Lane& lane) {
+    for (;;) {
+      PageView before, behind;
+      if (!lane.pin(before_gap, before)) return again(lane);
+      Reference next{before.header->next.load(std::memory_order_acquire)};
+      if (!next.gap() || !lane.pin(next, behind) || !lane.current()) return again(lane);
+      std::uint64_t end = id_of(behind, 0),
+                    want = std::max({seq, after + 1, lane.stream.trimmed.load(std::memory_order_acquire)});
+      if (want >= end) return stand_on(lane, behind), Code::ok;
+      auto found = read_row(lane, want, true);
+      if (found) {
+        row = std::move(*found), page = row->view, offset = kFirstRecord, seq = row->first;
+        return Code::ok;
+      }
+      if (found.code() != Code::not_found) return lane.failed(found.status());
+      if (lane.stream.trimmed.load(std::memory_order_acquire) > want) continue;
+      if (lane.pin(before_gap, before) && before.header->next.load(std::memory_order_acquire) == next.raw)
+        return missing_row(lane, want, want + 1);
+      return again(lane);
+    }
   }
 };
 
@@ -296,20 +333,35 @@ Result<LogStats> Log::stats() const {
 
 // --------------------------------------------------------------------------------------------------------------------- trim
 
+namespace {
+
+/// The rows wholly below: no reader looks for them any more.
+Status erase_trimmed(Lane& lane, std::uint64_t below) {
+  auto tier = lane.me.pond->tier_side().tier(lane.me);
+  if (!tier) return tier.status();
+  return (*tier)->erase_upto(TierSide::id_of(lane), below - 1, sys::precise_us() + kStorePatienceUs);
+}
+
+}  // namespace
+
 Result<std::uint64_t> Log::trim(std::uint64_t below) {
   std::uint64_t trimmed = 0;
   Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
     Lane lane(me, binding, 0);
     // What is not readable yet, or comes later, is not trimmed in advance: it would be written into a page that is gone.
     std::uint64_t up_to = lane.stream.first_id.load(std::memory_order_relaxed);
+    bool rows = false;  // below what is trimmed
     {
       Unpin unpin{lane};
-      Code code =
-          for_each_record(lane, [&](const PageView&, std::uint64_t, RecordWord word, std::uint64_t id) {
+      Code code = for_each_record(
+          lane, [](const PageView&) { return true; },
+          [&](const PageView&, std::uint64_t, RecordWord word, std::uint64_t id) {
+            up_to = std::max(up_to, std::min(below, id));  // what is before a record is readable, or was
             if (word.state() == RecordState::writing || id >= below) return Visit::stop;
             up_to = std::min(below, id + word.ids());
             return Visit::go_on;
-          });
+          },
+          [] {}, [&](const GapAhead&, const PageView&) { return rows |= up_to < below, Code::ok; });
       if (code == Code::corruption) return error = std::move(lane.error), code;
       if (code == Code::not_found) return code;
     }
@@ -322,8 +374,12 @@ Result<std::uint64_t> Log::trim(std::uint64_t below) {
       trimmed = std::max(trimmed, up_to);
     });
     if (!set) return error = set, set.code();
+    Status erased = rows ? erase_trimmed(lane, trimmed) : Status();
     unlink_done(lane);
-    return Code::ok;
+    if (!erased)
+      error = Status(erased.code(), "trimmed in memory, but not in the durable tier: " + erased.text(),
+                     erased.error_number());
+    return erased.code();
   });
   if (done.ok() || done.code() == Code::not_found) return trimmed;
   return done;

@@ -51,9 +51,13 @@ std::uint64_t backed_units(const Segment& segment) {
          64 * 64;
 }
 
-/// Pages that only moves and shrinking may take, so that a pond that is full of delayed items or spent ones can still turn them over.
+/// Pages that only moves, shrinking and refills may take, so that a pond that is full of delayed items or spent ones can still turn them over,
+/// and one that is full of pages behind a gap can bring back what is in it.
 std::uint64_t reserve_units(const Segment& segment) {
-  return std::min<std::uint64_t>(segment.max_page_bytes() / kUnit, segment.limit_bytes() / kUnit / 16);
+  std::uint64_t usual =
+      std::min<std::uint64_t>(segment.max_page_bytes() / kUnit, segment.limit_bytes() / kUnit / 16);
+  return std::max(usual, std::min(segment.header().largest_spilled.load(std::memory_order_relaxed),
+                                  segment.limit_bytes() / kUnit / 8));
 }
 
 int hint_of(std::uint32_t units) { return units > 32 ? 7 : std::countr_zero(std::bit_ceil(units)); }
@@ -148,7 +152,7 @@ Result<NewPage> allocate_page(ThreadContext& me, std::uint64_t bytes) {
       backed = backed_units(segment);
       Word& hint = header.run_hint[hint_of(units)];
       bool may = me.may_use_reserve ||
-                 header.units_used.load(std::memory_order_relaxed) + units + reserve_units(segment) <= limit;
+                 header.units_used.load(std::memory_order_relaxed) + units + reserve_units(segment) <= backed;
       std::int64_t unit = may ? find_run(segment, units, hint.load(std::memory_order_relaxed), backed) : -1;
       // an odd length may fit where the hint's does not
       if (may && unit < 0 && (backed >= limit || no_more)) unit = find_run(segment, units, 0, backed);

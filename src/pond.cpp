@@ -3,8 +3,11 @@
 #include <cerrno>
 
 #include "headpond/headpond.h"
+#include "leftovers.h"
 #include "pond_access.h"
 #include "reap.h"
+#include "spill.h"
+#include "tier_side.h"
 
 namespace headpond {
 
@@ -27,16 +30,34 @@ Status check_local(const Options& options) {
   return {};
 }
 
+/// What the maintenance thread does in each round. The tier is touched only where something was spilled, or memory gets short.
+void maintain(Attachment& pond) {
+  ThreadContext* me = pond.thread();
+  if (!me || pond.usable() != Code::ok) return;
+  reap_dead(*me);
+  const Header& header = pond.segment().header();
+  auto used = [&] { return header.units_used.load(std::memory_order_relaxed) * kUnit; };
+  Status done;
+  if (pond.options().on_full == OnFull::spill && used() > header.spill_high_bytes) {
+    for (std::uint64_t before = ~0ULL; done.ok() && used() > header.spill_low_bytes && used() < before;) {
+      before = used();
+      Spilled out;
+      done = spill_some(*me, spill_step(pond.segment()), out);
+    }
+  }
+  pond.tier_side().erase_forgotten(*me, true);
+  if (pond.tier_side().take_death() && done.ok()) done = erase_leftovers(*me).status();
+  if (!done && done.code() != Code::timeout)
+    pond.say(Severity::warning,
+             "pond " + pond.name() + ": maintenance cannot use the durable tier: " + done.text());
+}
+
 Result<std::shared_ptr<Attachment>> attach(const std::string& name, const Options& options, bool create) {
   if (Status good = check_local(options); !good) return good;
   auto attachment = Attachment::open(name, options, create);
   if (!attachment) return attachment;
   if (ThreadContext* me = (*attachment)->thread()) reap_dead(*me);
-  if (options.maintenance)
-    (*attachment)->start_maintenance([](Attachment& pond) {
-      ThreadContext* me = pond.thread();
-      if (me && pond.usable() == Code::ok) reap_dead(*me);
-    });
+  if (options.maintenance) (*attachment)->start_maintenance(maintain);
   return attachment;
 }
 
@@ -72,6 +93,7 @@ Status Pond::remove(const std::string& name, const RemoveOptions& options) {
   Status removed = Segment::remove(name);
   if (!removed && removed.code() != Code::not_found) return removed;
   if (!options.keep_state) {
+    if (Status gone = remove_tier(state->path()); !gone) return gone;
     if (Status discarded = state->discard(); !discarded) return discarded;
     if (removed.code() == Code::not_found) return {};  // the cure of a half-removed pond
   }
@@ -89,6 +111,11 @@ Result<std::uint32_t> Pond::reap() const {
   if (!me) return Code::full;
   std::uint32_t reaped = reap_dead(*me);
   make_room(*me);
+  attachment_->tier_side().erase_forgotten(*me, true);
+  if (auto erased = erase_leftovers(*me); !erased)
+    attachment_->say(
+        Severity::warning,
+        "pond " + name() + ": rows that are left over cannot be erased yet: " + erased.status().text());
   return reaped;
 }
 

@@ -6,13 +6,17 @@
 #include "claim_access.h"
 #include "delay.h"
 #include "each.h"
+#include "gap.h"
 #include "lease.h"
+#include "leftovers.h"
 #include "move.h"
 #include "reap.h"
+#include "refill.h"
 #include "retire.h"
 #include "stats.h"
 #include "straight.h"
 #include "stream.h"
+#include "tier_side.h"
 #include "unlink.h"
 
 namespace headpond {
@@ -43,6 +47,12 @@ ItemId item_id(int lane, std::uint64_t seq) { return {static_cast<std::uint64_t>
 
 Bytes as_bytes(const DelayedPrefix& prefix) {
   return {reinterpret_cast<const char*>(&prefix), sizeof prefix};
+}
+
+/// Answers after which a claim that may wait does: `timeout`, since something is on its way out.
+bool waits_for(const Status& answer) {
+  Code code = answer.code();
+  return code == Code::empty || code == Code::timeout || code == Code::not_found || code == Code::paused;
 }
 
 /// Priorities that may have items, highest first: work(lane number) until it answers something else than empty.
@@ -86,6 +96,7 @@ bool look_around(ThreadContext& me, Binding binding) {
   bool again = look_for_dead(me) > 0;
   if (me.pond->has_retired()) recycle(me, {});
   again |= look_at_leases(me, binding);
+  if (me.pond->tier_side().take_death()) (void)erase_leftovers(me);
   std::uint32_t lanes = me.pond->segment().stream(binding.index()).lanes.load(std::memory_order_acquire) | 1;
   bool calm = ++me.empty_looks % 8 == 0;  // not between two items of a stream that flows
   for (int n = 0; calm && n < kPriorities; n++) {
@@ -124,7 +135,7 @@ Code claim_next(ThreadContext& me, Binding binding, bool look, Status& error, Us
       } later{lane, unburied};
       for (;;) {
         Claimed claimed;
-        Code found = internal::claim(lane, claimed);
+        Code found = claim_refilling(lane, claimed);
         if (found != Code::ok) {
           if (!lane.error.ok()) error = std::move(lane.error);
           return found;
@@ -154,6 +165,8 @@ Code claim_next(ThreadContext& me, Binding binding, bool look, Status& error, Us
           lane.unpin();
           unlink_done(lane, over);
         }
+        if (lane.gap_ahead) [[unlikely]]
+          prefetch(lane, lane.gap_ahead);
         return Code::ok;
       }
     });
@@ -252,7 +265,7 @@ Result<Claim> Queue::claim_generally(milliseconds timeout) {
   Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
     return claim_next(me, binding, false, error, use);
   });
-  if (!done && (done.code() == Code::empty || done.code() == Code::not_found || done.code() == Code::paused))
+  if (!claimed && waits_for(done))
     done = stream_->wait(timeout, [&](ThreadContext& me, Binding binding, bool look, Status& error) {
       Code code = claim_next(me, binding, look, error, use);
       return code == Code::paused && timeout.count() > 0 ? Code::empty : code;
@@ -280,7 +293,7 @@ Result<std::vector<Claim>> Queue::claim_many(std::size_t most, milliseconds time
   Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
     return claim_all(me, binding, false, error);
   });
-  if (out.empty())
+  if (out.empty() && (done.ok() || waits_for(done)))
     done = stream_->wait(timeout, [&](ThreadContext& me, Binding binding, bool look, Status& error) {
       Code code = claim_all(me, binding, look, error);
       return code == Code::paused && timeout.count() > 0 ? Code::empty : code;
@@ -331,7 +344,7 @@ Result<std::vector<std::string>> Queue::pop_many(std::size_t most, milliseconds 
   Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
     return pop_all(me, binding, false, error);
   });
-  if (out.empty())
+  if (out.empty() && (done.ok() || waits_for(done)))
     done = stream_->wait(timeout, [&](ThreadContext& me, Binding binding, bool look, Status& error) {
       Code code = pop_all(me, binding, look, error);
       return code == Code::paused && timeout.count() > 0 ? Code::empty : code;
@@ -352,17 +365,13 @@ Result<std::vector<Item>> Queue::peek(std::size_t most) const {
     return by_priority(stream, [&](int number) {
       if (out.size() >= most) return Code::ok;
       Lane lane(me, binding, number);
-      Unpin unpin{lane};
-      std::uint64_t seen = 0;
-      Code code = for_each_record(
+      Code code = for_each_ready(
           lane, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
-            if (word.state() != RecordState::ready || id <= seen) return Visit::go_on;
-            seen = id;
             auto payload = page.payload(offset, word);
             Item item{word.has(kMoved) ? ItemId{page.moved(offset).birth} : item_id(number, id), number,
                       word.claims(), word.crashes(), std::string(payload.data(), payload.size())};
             out.push_back(std::move(item));
-            return out.size() < most ? Visit::go_on : Visit::stop;
+            return out.size() < most;
           });
       error = std::move(lane.error);
       return code == Code::ok ? Code::empty : code;  // empty: the next priority
@@ -408,20 +417,16 @@ Result<std::vector<DeadItem>> Queue::dead(std::size_t most) const {
   Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
     out.clear();
     Lane lane(me, binding, kDeadLane);
-    Unpin unpin{lane};
-    std::uint64_t seen = 0;
-    Code code = for_each_record(
+    if (most == 0) return Code::ok;
+    Code code = for_each_ready(
         lane, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
           DeadItem item;
-          if (word.state() != RecordState::ready || id <= seen) return Visit::go_on;
-          seen = id;
-          if (out.size() >= most) return Visit::stop;
           if (!dead_item(page, offset, word, id, item)) {
             lane.damaged(page, offset, "a dead letter is shorter than it says");
-            return Visit::stop;
+            return false;
           }
           out.push_back(std::move(item));
-          return out.size() < most ? Visit::go_on : Visit::stop;
+          return out.size() < most;
         });
     error = std::move(lane.error);
     return code;
@@ -440,7 +445,7 @@ Result<std::uint64_t> Queue::redrive(std::size_t most) {
       DeadItem item;
       {
         Unpin unpin{dead};
-        code = internal::claim(dead, claimed);
+        code = claim_refilling(dead, claimed);
         if (code == Code::ok && !dead_item(claimed.page, claimed.offset, claimed.word, 0, item)) {
           error = Status(Code::corruption, "a dead letter is damaged");
           give_back(dead, claimed);
@@ -484,9 +489,28 @@ Result<std::uint64_t> Queue::redrive(std::size_t most) {
   return done;
 }
 
+namespace {
+
+/// Looks for an item in the rows of a gap. closed: it is there, ready, at `at`; busy: the rows have come back since the lane's gap version
+/// was `version`.
+Code find_spilled(Lane& lane, std::uint64_t version, ItemId id, std::uint64_t from, std::uint64_t to,
+                  std::uint64_t& at) {
+  Code code = for_each_spilled(
+      lane, from, to, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t seq) {
+        ItemId here = word.has(kMoved) ? ItemId{page.moved(offset).birth} : item_id(lane.number, seq);
+        if (here == id && word.state() == RecordState::ready) at = seq;
+        from = std::max(from, seq + word.ids());
+        return at == 0;
+      });
+  if (code == Code::not_found) return row_not_found(lane, version, from, to);
+  return code == Code::ok && at ? Code::closed : code;
+}
+
+}  // namespace
+
 Status Queue::cancel(ItemId id) {
   Code outcome = Code::not_found;
-  std::uint64_t moved = 0;
+  std::uint64_t moved = 0, changes = 1ULL << 40;
   auto search = [&](ThreadContext& me, Binding binding, Status& error) {
     outcome = Code::not_found, moved = 0;
     StreamWords& stream = me.pond->segment().stream(binding.index());
@@ -495,10 +519,14 @@ Status Queue::cancel(ItemId id) {
       if (!(lanes >> n & 1)) continue;
       Lane lane(me, binding, n);
       Reference over{};
+      std::uint64_t seen = 0, spilled = 0;  // spilled: it is in the durable tier, with this seq
+      std::uint64_t version = lane.words.gap_version.load(std::memory_order_acquire);
       {
         Unpin unpin{lane};
         Code code = for_each_record(
-            lane, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t seq) {
+            lane, [](const PageView&) { return true; },
+            [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t seq) {
+              seen = std::max(seen, seq + word.ids() - 1);
               ItemId here = word.has(kMoved) && word.state() != RecordState::writing
                                 ? ItemId{page.moved(offset).birth}
                                 : item_id(n, seq);
@@ -520,9 +548,20 @@ Status Queue::cancel(ItemId id) {
               }
               if (word.state() != RecordState::done) outcome = Code::busy;
               return Visit::stop;
+            },
+            [] {},
+            [&](const GapAhead&, const PageView& behind) {
+              return find_spilled(lane, version, id, seen + 1, id_of(behind, 0), spilled);
             });
-        if (code == Code::corruption) return error = std::move(lane.error), code;
+        if (!lane.error.ok()) return error = std::move(lane.error), error.code();
         if (code == Code::not_found && !lane.current()) return code;
+        if (code == Code::busy) moved = ++changes;  // rows came back under the search: once more
+      }
+      if (spilled) {
+        if (Code back = bring_back(lane, spilled); back != Code::ok)
+          return error = std::move(lane.error), back;
+        moved = ++changes;
+        return Code::ok;
       }
       if (over) unlink_done(lane, over);
     }

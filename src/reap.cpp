@@ -9,6 +9,7 @@
 #include "pages.h"
 #include "retire.h"
 #include "section.h"
+#include "tier_side.h"
 #include "unlink.h"
 
 namespace headpond::internal {
@@ -233,6 +234,7 @@ std::uint32_t reap_dead(ThreadContext& me) {
     }
   }
   if (!told.empty()) {
+    me.pond->tier_side().note_death();
     recover_pages(me);
     sweep_all_tombed(me);
   }

@@ -5,6 +5,8 @@
 #include "append.h"
 #include "claim.h"
 #include "each.h"
+#include "gap.h"
+#include "tier_side.h"
 #include "unlink.h"
 
 namespace headpond::internal {
@@ -51,6 +53,45 @@ std::uint64_t sweep(Lane& lane) {
   return taken;
 }
 
+/// In the section of a TOMBED lane: the page behind each gap follows the one before it. What was between them is gone with the rest, and
+/// counted in `taken`. Not ok: held up, and left to who sweeps later.
+Status cut_gaps(Lane& lane, std::uint64_t& taken) {
+  std::uint64_t trimmed = lane.is_log() ? lane.stream.trimmed.load(std::memory_order_acquire) : 0;
+  for (bool more = true; more;) {
+    more = false;
+    auto section = Section::enter(lane.me, stream_section(lane.binding.index()));
+    if (!section) return section.status();
+    std::uint64_t cut = 0, items = 0;
+    Hops hops(lane.segment);
+    for (PageView page = in_section(lane, Reference{lane.words.first.load(std::memory_order_acquire)});
+         page && !hops.too_many() && !more;) {
+      Reference next{page.header->next.load(std::memory_order_acquire)};
+      PageView behind = in_section(lane, next);
+      if (next.gap() && behind) {
+        std::uint64_t begin = std::max(end_of(page), trimmed), end = std::max(id_of(behind, 0), begin);
+        items += std::min(page.header->gap_items.load(std::memory_order_relaxed), end - begin);
+        lane.words.gap_version.fetch_add(1, std::memory_order_acq_rel);
+        section->set(page.header->next, next.without_gap().raw);
+        more = ++cut == kUndoRecords - 2;  // the journal is full: once more
+      }
+      page = behind;
+    }
+    section->leave();
+    taken += items;
+  }
+  return {};
+}
+
+/// The rows of a TOMBED lane, and its gaps: in memory the items are gone, whatever the tier says.
+Status clear_rows(Lane& lane, std::uint64_t& taken) {
+  std::uint64_t id = TierSide::id_of(lane);
+  if (!id || lane.words.rows_gone.load(std::memory_order_acquire)) return {};
+  Status erased = lane.me.pond->tier_side().erase_stream(lane.me, id), cut = cut_gaps(lane, taken);
+  if (erased.code() == Code::not_found) erased = {};  // this lane never spilled
+  if (erased.ok() && cut.ok()) lane.words.rows_gone.store(1, std::memory_order_release);
+  return erased.ok() ? cut : erased;
+}
+
 bool tombed(const Segment& segment, Binding stream) {
   std::uint64_t state = segment.stream(stream.index()).state.load(std::memory_order_acquire);
   return state >> 28 == stream.generation() && static_cast<StreamState>(state & 0xff) == StreamState::tombed;
@@ -88,16 +129,22 @@ Result<std::uint64_t> retire_stream(ThreadContext& me, Binding stream, bool keep
   if (Status ended = end_stream(me, stream, keep_name); !ended) return ended;
   // Whoever publishes a record looks at the state afterwards: either it sees TOMBED and sweeps, or the sweep sees its record.
   if (me.pond->segment().uses_membarrier()) sys::barrier();
-  return sweep_tombed(me, stream);
+  Status rows;
+  std::uint64_t taken = sweep_tombed(me, stream, rows);
+  if (!rows)
+    return Status(rows.code(), "cleared in memory, but not in the durable tier: " + rows.text(),
+                  rows.error_number());
+  return taken;
 }
 
-std::uint64_t sweep_tombed(ThreadContext& me, Binding stream) {
+std::uint64_t sweep_tombed(ThreadContext& me, Binding stream, Status& rows) {
   if (!tombed(me.pond->segment(), stream)) return 0;
   me.pond->touch(stream.index());
   std::uint64_t taken = 0;
   for (int n = 0; n < kLanes; n++) {
     Lane lane(me, stream, n);
     lane.any_state = true;
+    if (Status cleared = clear_rows(lane, taken); !cleared) rows = cleared;
     taken += sweep(lane);
     unlink_done(lane);
   }
@@ -127,8 +174,13 @@ void sweep_all_tombed(ThreadContext& me) {
     if (static_cast<StreamState>(state & 0xff) == StreamState::clearing)
       (void)end_stream(me, Binding::make(i, state >> 28), true);
     state = segment.stream(i).state.load(std::memory_order_acquire);
+    Status rows;
     if (static_cast<StreamState>(state & 0xff) == StreamState::tombed)
-      sweep_tombed(me, Binding::make(i, state >> 28));
+      sweep_tombed(me, Binding::make(i, state >> 28), rows);
+    if (!rows)
+      me.pond->say(Severity::warning,
+                   "pond " + me.pond->name() +
+                       ": a cleared stream has rows that cannot be erased yet: " + rows.text());
   }
 }
 

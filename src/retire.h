@@ -3,7 +3,7 @@
 //   0 the descriptor: LIVE -> CLEARING, never taken back: nobody begins anything new in any lane
 //   1 every lane: seal the tail, then next (or an empty `first`) -> tomb; a pusher's page that was there first: on to it
 //   2 one directory section: the name's floor rises, it gets a successor or goes, the descriptor is TOMBED
-//   3 a membarrier, then the sweep: READY and CLAIMED -> DONE; late acks are fenced. Who makes a record READY or CLAIMED looks at the
+//   3 a membarrier; CLEAR in the durable tier, then the gaps are cut and the rows erased; then the sweep: READY and CLAIMED -> DONE; late acks are fenced. Who makes a record READY or CLAIMED looks at the
 //     state afterwards: either the sweep saw that record, or its maker sees the state and takes it out itself
 //   4 unlink: all-DONE pages of a TOMBED stream, the last one too
 //   5 when `first` of every lane is the tomb: the descriptor is FREE in its next generation
@@ -26,8 +26,9 @@ Result<std::uint64_t> retire_stream(ThreadContext& me, Binding stream, bool keep
 /// Steps 1 and 2: what somebody does who meets the tomb of a clear that another has begun, and who leaves the count to that one.
 Status end_stream(ThreadContext& me, Binding stream, bool keep_name);
 
-/// Steps 3 to 5 for a stream that is TOMBED; nothing for any other. Returns how many items this call took.
-std::uint64_t sweep_tombed(ThreadContext& me, Binding stream);
+/// Steps 3 to 5 for a stream that is TOMBED; nothing for any other. Returns how many items this call took. `rows`: why the durable tier
+/// keeps rows of it; the gaps are gone all the same, and who sweeps the tier later finds them.
+std::uint64_t sweep_tombed(ThreadContext& me, Binding stream, Status& rows);
 
 /// Step 4 and 5 alone, for who has just discarded a record of its own: what it unlinks may be the last page.
 void finish_tombed(ThreadContext& me, Binding stream);

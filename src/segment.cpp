@@ -141,6 +141,7 @@ Result<std::shared_ptr<Segment>> Segment::create(const std::string& pond, const 
   h.default_lease_us = static_cast<std::uint64_t>(options.queue.lease.count()) * 1000;
   h.default_max_items = options.queue.max_items, h.default_max_bytes = options.queue.max_bytes;
   h.default_max_attempts = options.queue.max_attempts;
+  h.spill_high_bytes = h.limit_bytes / 8 * 7, h.spill_low_bytes = h.limit_bytes / 4 * 3;
   lay_out(h);
 
   if (int error = sys::resize(segment->file_, h.file_bytes)) return failed(path, "set its size", error);

@@ -25,7 +25,8 @@ Code queue_stats(ThreadContext& me, Binding stream, QueueStats& out, Status& err
     LaneCount count;
     if (Code code = count_lane(lane, true, count); code != Code::ok)
       return error = std::move(lane.error), code;
-    out.payload_bytes += count.payload_bytes, out.page_bytes += count.page_bytes;
+    out.payload_bytes += count.payload_bytes, out.page_bytes += count.page_bytes,
+        out.spilled += count.spilled;
     if (n == kDelayedLane)
       out.delayed += count.ready + count.claimed;
     else if (n == kDeadLane)
@@ -64,6 +65,17 @@ Code log_stats(ThreadContext& me, Binding stream, LogStats& out, Status& error) 
         if (!out.first_seq) out.first_seq = id;
         out.records++, out.payload_bytes += page.payload(offset, word).size();
         return Visit::go_on;
+      },
+      [] {},
+      [&](const GapAhead& gap, const PageView& behind) {
+        std::uint64_t begin = seen + 1, end = id_of(behind, 0);
+        if (end <= begin || !readable) return Code::ok;
+        out.last_seq = seen = end - 1;
+        std::uint64_t live = std::min(gap.items, end - std::min(end, std::max(begin, out.trimmed)));
+        if (!live) return Code::ok;
+        if (!out.first_seq) out.first_seq = std::max(begin, out.trimmed);
+        out.records += live, out.spilled += live, out.payload_bytes += gap.bytes * live / gap.items;
+        return Code::ok;
       });
   if (!out.last_seq) out.last_seq = lane.stream.first_id.load(std::memory_order_relaxed) - 1;
   if (code == Code::corruption) error = std::move(lane.error);
@@ -190,6 +202,7 @@ std::string Stats::json() const {
                              {"dead", s.queue.dead},
                              {"payload_bytes", s.queue.payload_bytes},
                              {"page_bytes", s.queue.page_bytes},
+                             {"spilled", s.queue.spilled},
                              {"pushed", s.queue.pushed},
                              {"oldest_age_ms", s.queue.oldest_age.count()},
                              {"paused", s.queue.paused},
@@ -202,6 +215,7 @@ std::string Stats::json() const {
                            {"records", s.log.records},
                            {"payload_bytes", s.log.payload_bytes},
                            {"page_bytes", s.log.page_bytes},
+                           {"spilled", s.log.spilled},
                            {"first_seq", s.log.first_seq},
                            {"last_seq", s.log.last_seq},
                            {"trimmed", s.log.trimmed},

@@ -5,6 +5,7 @@
 #include "delay.h"
 #include "reap.h"
 #include "retire.h"
+#include "spill.h"
 
 namespace headpond::internal {
 
@@ -125,10 +126,12 @@ Code Stream::within_limits(ThreadContext& me, Binding binding, std::uint64_t ite
 Status Stream::with_room(std::optional<milliseconds> full_timeout,
                          const std::function<Code(ThreadContext&, Binding, Status&)>& attempt) {
   const Options& options = pond_->options();
-  Deadline deadline(full_timeout                       ? *full_timeout
-                    : options.on_full == OnFull::block ? options.full_timeout
-                                                       : milliseconds(0));
+  Deadline deadline(full_timeout                      ? *full_timeout
+                    : options.on_full == OnFull::fail ? milliseconds(0)
+                                                      : options.full_timeout);
   Code last = Code::full;
+  bool spills = options.on_full == OnFull::spill && full_timeout != milliseconds(0);
+  bool wait_for_spiller = false;
   // Either bell may be the one: pages come free, or the queue gets below its limit. Bounded sleeps look at both.
   auto try_once = [&](bool sleep) {
     return run(true, [&](ThreadContext& me, Binding binding, Status& error) {
@@ -145,18 +148,26 @@ Status Stream::with_room(std::optional<milliseconds> full_timeout,
         if (last != Code::full && last != kLimitReached) return last;
       }
       // Who may wait leaves making room to those who take items out, and looks around itself now and then.
-      if (!deadline.over() && !pond_->tick_begins()) return last;
-      if (last == kLimitReached)
-        reap_dead(me);
-      else
-        make_room(me);
-      error = {};
-      last = attempt(me, binding, error);
+      bool look = deadline.over() || pond_->tick_begins();
+      auto once_more = [&] { return error = {}, last = attempt(me, binding, error); };
+      if (last == kLimitReached) return look ? (void)reap_dead(me), once_more() : last;
+      if (look) make_room(me), once_more();
+      while (last == Code::full && spills) {
+        Spilled out;
+        Status spilled = spill_some(me, spill_step(segment), out);
+        if (!spilled) return error = std::move(spilled), last = error.code(), error.code();
+        wait_for_spiller = out.busy;
+        if (!out.bytes && look) break;
+        if (!out.bytes) look = true, make_room(me);  // nothing can go: perhaps something is over
+        once_more();
+      }
       return last;
     });
   };
   Status done = try_once(false);
-  while ((last == Code::full || last == kLimitReached) && !deadline.over()) done = try_once(true);
+  // With `spill`, what can't go now waits for other spillers only, unless the call says how long.
+  auto waits = [&] { return !spills || full_timeout || last == kLimitReached || wait_for_spiller; };
+  while ((last == Code::full || last == kLimitReached) && waits() && !deadline.over()) done = try_once(true);
   if (last == kLimitReached) return {Code::full, done.text()};
   if (done.code() == Code::full && done.text() == Status(Code::full).text())
     return {Code::full, "pond " + pond_->name() + ": its " +
@@ -237,7 +248,7 @@ Status Stream::wait(milliseconds timeout,
         return attempt(me, binding, look, error);
       });
       if (got.code() == Code::not_found) return Code::empty;  // no such stream, and nobody waits for one
-      if (got.code() != Code::empty || !waits) return got;
+      if (!waits || !(got.code() == Code::empty || got.code() == Code::timeout)) return got;
       for (int i = 0; i < 16; i++) sys::relax();
     } while (sys::precise_us() < spin_until);
     if (woken_late && deadline.over()) return Code::timeout;
@@ -247,7 +258,8 @@ Status Stream::wait(milliseconds timeout,
       StreamWords& words = pond_->segment().stream(binding.index());
       std::uint32_t armed = arm(pond_->segment(), words.bell);
       Code code = attempt(me, binding, true, error);
-      if (code != Code::empty) return code;
+      // `timeout`: a spiller is at work, and rings when it has done; or somebody holds a section up
+      if (code != Code::empty && code != Code::timeout) return code;
       std::uint64_t time = std::min(deadline.left_us(), kLongestSleepUs);
       if (std::uint64_t due = DueWord{words.due.load(std::memory_order_acquire)}.ms()) {
         std::uint64_t now = sys::wall_ms();
@@ -258,9 +270,9 @@ Status Stream::wait(milliseconds timeout,
         time = std::min(time, me.next_lease_us > now ? me.next_lease_us - now + 1000 : 4000);
       }
       if (time) sleep_on(words.bell, armed, time);
-      return Code::empty;
+      return code;
     });
-    if (got.code() != Code::empty) return got;
+    if (got.code() != Code::empty && (got.code() != Code::timeout || deadline.over())) return got;
     woken_late = deadline.over();  // one more look, then leave
   }
 }

@@ -2,20 +2,11 @@
 
 #include "pages.h"
 #include "section.h"
+#include "tier_side.h"
 
 namespace headpond::internal {
 
 namespace {
-
-/// A page of this lane as it is seen inside the section, where chains stand still but for what builders add at the end: no pin needed.
-PageView in_section(const Lane& lane, Reference r) {
-  if (!r || !lane.segment.backed(r.page())) return {};
-  LifeEntry& entry = lane.segment.life(r.page());
-  LifeWord life{entry.life.load(std::memory_order_acquire)};
-  if (life.generation() != r.generation() || !life.reachable()) return {};
-  char* base = lane.segment.page(r.page());
-  return {r, reinterpret_cast<PageHeader*>(base), base, lane.segment.page_bytes(r.page())};
-}
 
 /// All ids of the page are below the log's `trimmed`, and the page is sealed.
 bool trimmed_away(const Lane& lane, const PageView& page) {
@@ -25,9 +16,12 @@ bool trimmed_away(const Lane& lane, const PageView& page) {
   return next && next.header->first_seq.load(std::memory_order_relaxed) <= below;
 }
 
-/// `next` is what was read before: what is not 0 stands still in this section, while a builder may end a 0 at any time.
-bool may_go(const Lane& lane, const PageView& page, Reference next) {
+/// `next` is what was read before: what is not 0 stands still in this section, while a builder may end a 0 at any time. The ends of a gap
+/// stay: they say which ids are in it. But a log's first page goes when all of the gap behind it is trimmed.
+bool may_go(const Lane& lane, const PageView& before, const PageView& page, Reference next) {
   if (next.raw == 0) return false;  // a builder may be on its way: the last page stays
+  if (before && Reference{before.header->next.load(std::memory_order_relaxed)}.gap()) return false;
+  if (next.gap() && (before || !lane.is_log())) return false;
   bool tombed = static_cast<StreamState>(lane.stream.state.load(std::memory_order_acquire) & 0xff) ==
                 StreamState::tombed;
   if (next.is_tomb() && !tombed) return false;
@@ -37,6 +31,15 @@ bool may_go(const Lane& lane, const PageView& page, Reference next) {
 }
 
 }  // namespace
+
+PageView in_section(const Lane& lane, Reference r) {
+  if (!r || !lane.segment.backed(r.page())) return {};
+  LifeEntry& entry = lane.segment.life(r.page());
+  LifeWord life{entry.life.load(std::memory_order_acquire)};
+  if (life.generation() != r.generation() || !life.reachable()) return {};
+  char* base = lane.segment.page(r.page());
+  return {r.without_gap(), reinterpret_cast<PageHeader*>(base), base, lane.segment.page_bytes(r.page())};
+}
 
 bool advance_done(const PageView& page, std::uint64_t end) {
   std::uint64_t offset = page.header->done.load(std::memory_order_relaxed), from = offset;
@@ -56,6 +59,9 @@ bool advance_done(const PageView& page, std::uint64_t end) {
 
 void unlink_done(Lane& lane, Reference target) {
   std::vector<Reference> limbo;
+  std::vector<std::uint64_t> rows;  // of the pages that are gone for good
+  std::size_t committed_rows = 0;
+  std::uint64_t stream = 0;
   {
     auto gone = [&] {
       LifeWord life{target ? lane.segment.life(target.page()).life.load(std::memory_order_acquire) : 0};
@@ -68,6 +74,7 @@ void unlink_done(Lane& lane, Reference target) {
       auto section = Section::try_enter(lane.me, stream_section(lane.binding.index()));
       if (!section) break;
       if (lane.stream.state.load(std::memory_order_acquire) >> 28 != lane.binding.generation()) break;
+      stream = TierSide::id_of(lane);
       PageView before;
       Hops hops(lane.segment);
       for (PageView page = in_section(lane, Reference{lane.words.first.load(std::memory_order_acquire)});
@@ -75,9 +82,11 @@ void unlink_done(Lane& lane, Reference target) {
         Reference next{page.header->next.load(std::memory_order_acquire)};
         bool is_target = page.reference == target;
         if (is_target) target_met = true;
-        if ((before ? is_target : true) && may_go(lane, page, next)) {
+        if ((before ? is_target : true) && may_go(lane, before, page, next)) {
           // The chain first, then the life: whoever finds LIMBO knows that the chain change is committed or in the journal.
-          section->set(before ? before.header->next : lane.words.first, next.raw);
+          section->set(before ? before.header->next : lane.words.first, next.without_gap().raw);
+          if (page.header->row.load(std::memory_order_acquire))
+            rows.push_back(page.header->first_seq.load(std::memory_order_relaxed));
           LifeWord life{lane.segment.life(page.reference.page()).life.load(std::memory_order_acquire)};
           // a spiller was faster
           if (life.state() != LifeState::linked ||
@@ -85,6 +94,7 @@ void unlink_done(Lane& lane, Reference target) {
                                  life.with(LifeState::limbo, 0).raw))
             break;
           section->leave();
+          committed_rows = rows.size();
           limbo.push_back(page.reference);
           more = true;
           break;
@@ -103,6 +113,7 @@ void unlink_done(Lane& lane, Reference target) {
     if (now.generation() == r.generation() && now.state() == LifeState::limbo)
       life.compare_exchange_strong(before, now.with(LifeState::retired, 0).raw, std::memory_order_acq_rel);
   }
+  for (std::size_t i = 0; i < committed_rows; i++) lane.me.pond->tier_side().forget(stream, rows[i]);
   // A membarrier interrupts every core that runs one of us: several pages share one. Who
   // finds nothing, or no room, recycles what waits.
   Segment& segment = lane.segment;
@@ -111,6 +122,7 @@ void unlink_done(Lane& lane, Reference target) {
   std::uint64_t waiting = 0;
   for (Reference r : limbo) waiting = lane.me.pond->remember_retired(r, segment.page_bytes(r.page()) / kUnit);
   if (waiting >= batch) recycle(lane.me, {});
+  if (committed_rows) lane.me.pond->tier_side().erase_forgotten(lane.me, false);
 }
 
 }  // namespace headpond::internal

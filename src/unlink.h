@@ -5,6 +5,9 @@
 
 namespace headpond::internal {
 
+/// A page of this lane as it is seen inside the section, where chains stand still but for what builders add at the end: no pin needed.
+PageView in_section(const Lane& lane, Reference r);
+
 /// Moves the page's `done` mark on over DONE records; true if it stands at SEAL, or at `end` if that is not 0. What is DONE stays DONE, so
 /// a mark that a slow hand stores late is still right.
 bool advance_done(const PageView& page, std::uint64_t end = 0);

@@ -1,12 +1,14 @@
-// Walks the whole segment and checks I1 to I10 of layout.h. Others go on meanwhile, so what looks wrong is looked at again before it is said.
+// Walks the whole segment and checks I1 to I15 of layout.h, and what is in the durable tier as far as the segment says that there is something. Others go on meanwhile, so what looks wrong is looked at again before it is said.
 #include <algorithm>
 #include <map>
 #include <set>
 
 #include "each.h"
+#include "gap.h"
 #include "pages.h"
 #include "pond_access.h"
 #include "section.h"
+#include "tier_side.h"
 
 namespace headpond::internal {
 
@@ -32,8 +34,15 @@ class Verifier {
   }
 
  private:
+  struct Gap {
+    Binding stream;
+    int lane;
+    std::uint32_t page;  // before it
+    std::uint64_t begin, end, items, bytes;
+  };
+
   Status once(Findings& out) {
-    on_chain_.clear();
+    on_chain_.clear(), gaps_.clear();
     if (Status looked = Directory(me_).verify(out.problems); !looked) return looked;
     std::uint64_t used = std::min(segment_.header().descriptors_used.load(std::memory_order_acquire),
                                   segment_.reserved(Table::streams));
@@ -46,6 +55,55 @@ class Verifier {
     }
     if (Status looked = allocator(out); !looked) return looked;
     participants(out);
+    ids(out);
+    for (const Gap& gap : gaps_)
+      if (Status read = rows(gap, out); !read) return read;
+    return {};
+  }
+
+  /// I15.
+  void ids(Findings& out) {
+    std::map<std::uint64_t, std::uint32_t> of;
+    std::uint64_t used = std::min(segment_.header().descriptors_used.load(std::memory_order_acquire),
+                                  segment_.reserved(Table::streams)),
+                  last = segment_.header().stream_ids.load(std::memory_order_acquire);
+    for (std::uint32_t i = 0; i < used; i++) {
+      std::uint64_t state = segment_.stream(i).state.load(std::memory_order_acquire),
+                    id = segment_.stream(i).id.load(std::memory_order_acquire);
+      if (static_cast<StreamState>(state & 0xff) == StreamState::free || !id) continue;
+      if (id > last || !of.emplace(id, i).second)
+        out.problems.push_back("I15: stream " + std::to_string(i) + " has id " + std::to_string(id) +
+                               (id > last ? ", which was never given" : ", and so has another"));
+    }
+  }
+
+  /// I11, I14: the rows of one gap. Outside of sections: it reads the disk.
+  Status rows(const Gap& gap, Findings& out) {
+    Lane lane(me_, gap.stream, gap.lane);
+    std::uint64_t trimmed = lane.is_log() ? lane.stream.trimmed.load(std::memory_order_acquire) : 0,
+                  dense = lane.words.dense_from.load(std::memory_order_acquire), items = 0, bytes = 0;
+    auto problem = [&](const std::string& what) {
+      out.problems.push_back(what + " (" + where(gap.stream, gap.lane, gap.page) + ")");
+    };
+    std::uint64_t next = std::max(gap.begin, trimmed);
+    while (next < gap.end && next >= dense) {
+      auto row = read_row(lane, next, false);
+      if (!row && row.code() != Code::not_found && row.code() != Code::corruption) return row.status();
+      if (!row)
+        return problem("I11: the gap of ids " + std::to_string(gap.begin) + " to " +
+                       std::to_string(gap.end - 1) + " has no row that can be read from id " +
+                       std::to_string(next) + " on"),
+               Status{};
+      if ((next == gap.begin && (*row)->first != next) || (*row)->last >= gap.end)
+        problem("I11: the row of ids " + std::to_string((*row)->first) + " to " +
+                std::to_string((*row)->last) + " sticks out of its gap");
+      items += (*row)->weight.items, bytes += (*row)->weight.bytes, out.records += (*row)->weight.ids;
+      next = (*row)->last + 1, out.rows++;
+    }
+    if (trimmed <= gap.begin && dense <= gap.begin && (items != gap.items || bytes != gap.bytes))
+      problem("I14: the gap has " + std::to_string(items) + " items of " + std::to_string(bytes) +
+              " bytes, and is said to have " + std::to_string(gap.items) + " of " +
+              std::to_string(gap.bytes));
     return {};
   }
 
@@ -70,6 +128,7 @@ class Verifier {
     if (!section) return section.status();
     std::uint64_t expected = 0;
     r = Reference{lane.words.first.load(std::memory_order_acquire)};
+    if (r.gap()) out.problems.push_back("I11: `first` has a gap (" + where(stream, number, r.page()) + ")");
     while (r) {
       auto problem = [&](const std::string& what) {
         out.problems.push_back(what + " (" + where(stream, number, r.page()) + ")");
@@ -115,16 +174,27 @@ class Verifier {
         if (!extent)
           return problem("I4: no record begins at " + std::to_string(offset)), section->leave(), Status{};
         record(word, problem);
+        if (word.state() == RecordState::spilling &&
+            (life.state() != LifeState::spilling || life.owner() != word.owner()))
+          problem("I12: a record is SPILLING and its page is not");
         offset += extent, ids += word.ids();
         out.records++;
       }
       Reference next{page.header->next.load(std::memory_order_acquire)};
       if (next.raw && !sealed) problem("I4: a page with a next has no SEAL");
       expected = first + ids;
+      if (next.gap()) note_gap(stream, number, page, expected, next);
       r = next;
     }
     section->leave();
     return {};
+  }
+
+  void note_gap(Binding stream, int number, const PageView& page, std::uint64_t begin, Reference next) {
+    if (!next || !segment_.backed(next.page())) return;  // the walk says so
+    auto& behind = *reinterpret_cast<PageHeader*>(segment_.page(next.page()));
+    gaps_.push_back({stream, number, page.reference.page(), begin, behind.first_seq.load(),
+                     page.header->gap_items.load(), page.header->gap_bytes.load()});
   }
 
   /// I8: whoever a record names is there.
@@ -224,6 +294,7 @@ class Verifier {
   ThreadContext& me_;
   Segment& segment_;
   std::set<std::uint32_t> on_chain_;
+  std::vector<Gap> gaps_;
 };
 
 }  // namespace

@@ -178,6 +178,8 @@ struct Reference {
   constexpr bool gap() const { return raw >> 27 & 1; }
   constexpr std::uint64_t generation() const { return raw >> 28; }
   constexpr bool is_tomb() const { return page() == 0x7ffffff; }
+  constexpr Reference with_gap() const { return {raw | 1ULL << 27}; }
+  constexpr Reference without_gap() const { return {raw & ~(1ULL << 27)}; }
   /// Names a page.
   constexpr explicit operator bool() const { return page() != 0 && !is_tomb(); }
   static constexpr Reference make(std::uint32_t page, std::uint64_t generation) {

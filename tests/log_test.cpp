@@ -484,7 +484,7 @@ TEST_F(LogTest, StatsCountRecordsAndBytes) {
 }
 
 TEST(FullLog, AppendAnswersFullAndATrimMakesRoom) {
-  TestPond test({.limit_bytes = 1 << 20});
+  TestPond test({.limit_bytes = 1 << 20, .on_full = OnFull::fail});
   Pond pond = test.open();
   Log log = pond.scope("s").log("l");
   std::uint64_t appended = 0;

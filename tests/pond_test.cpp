@@ -343,7 +343,7 @@ TEST(Resources, AnEmptyPondTakesLittleMemory) {
 }
 
 TEST(Resources, AFullSharedMemoryFileSystemIsFullAndNoBusError) {
-  TestPond test;
+  TestPond test({.on_full = OnFull::fail});
   Process limited([&] {
     if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
         ::mount("none", "/dev/shm", "tmpfs", 0, "size=4m") != 0) {

@@ -1316,7 +1316,7 @@ TEST(QueueDefaults, NewQueuesHaveTheCreatorsOptions) {
 // ------------------------------------------------------------------------------------------------- a full pond
 
 TEST(FullPond, PushAnswersFullAndThereIsRoomAgainAfterAcks) {
-  TestPond test({.limit_bytes = 1 << 20});
+  TestPond test({.limit_bytes = 1 << 20, .on_full = OnFull::fail});
   Pond pond = test.open();
   Queue queue = pond.scope("s").queue("q");
   std::uint64_t pushed = 0, popped = 0;
@@ -1352,7 +1352,7 @@ TEST(FullPond, AValueThatNeverFitsIsRefusedAtOnce) {
 }
 
 TEST(FullPond, PushManyThatDoesNotFitPushesNothing) {
-  TestPond test({.limit_bytes = 1 << 20});
+  TestPond test({.limit_bytes = 1 << 20, .on_full = OnFull::fail});
   Pond pond = test.open();
   Queue queue = pond.scope("s").queue("q");
   const std::string item(1000, 'x');
@@ -1399,7 +1399,7 @@ TEST(FullPond, ABlockedPushAnswersFullWhenItsTimeIsOver) {
 }
 
 TEST(FullPond, ClaimedItemsCanBeNackedBuriedAndAckedWhileThePondIsFull) {
-  TestPond test({.limit_bytes = 1 << 20});
+  TestPond test({.limit_bytes = 1 << 20, .on_full = OnFull::fail});
   Pond pond = test.open();
   Queue queue = pond.scope("s").queue("q");
   const std::string item(1000, 'x');
@@ -1417,7 +1417,7 @@ TEST(FullPond, ClaimedItemsCanBeNackedBuriedAndAckedWhileThePondIsFull) {
 }
 
 TEST(FullPond, ClearMakesRoom) {
-  TestPond test({.limit_bytes = 1 << 20});
+  TestPond test({.limit_bytes = 1 << 20, .on_full = OnFull::fail});
   Pond pond = test.open();
   Queue queue = pond.scope("s").queue("q");
   const std::string item(1000, 'x');

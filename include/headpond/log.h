@@ -83,6 +83,7 @@ class HEADPOND_API Follower {
 
 struct LogStats {
   std::uint64_t records = 0;        // readable now
+  std::uint64_t spilled = 0;        // of these, in the durable tier
   std::uint64_t payload_bytes = 0;  // of these
   std::uint64_t page_bytes = 0;     // segment memory of its pages
   std::uint64_t first_seq = 0;      // of the oldest record that is there; 0: none

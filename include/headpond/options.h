@@ -21,6 +21,9 @@ using std::chrono::milliseconds;
 enum class OnFull : std::uint8_t {
   fail,   // answer `full` at once
   block,  // wait until there is room, at most `full_timeout`, then answer `full`
+  // Move what was not used for longest to the durable tier in the pond's folder, 1 MiB at a time: some ms. What that tier answers if it
+  // can't; `full` if nothing can be moved, after `full_timeout` if that is because others are moving it.
+  spill,
 };
 
 enum class Severity : std::uint8_t { debug, info, warning, error };
@@ -64,7 +67,7 @@ struct Options {
   std::filesystem::path state_home = {};
 
   // The rest is this process's own choice.
-  OnFull on_full = OnFull::fail;
+  OnFull on_full = OnFull::spill;
   milliseconds full_timeout{1000};
   /// How long a waiting claim spins before it sleeps. 0 to 10 ms. Spinning uses a core and saves a wake-up of some 10 us.
   std::chrono::microseconds spin{20};
@@ -80,7 +83,7 @@ struct PushOptions {
   milliseconds delay{0};
   /// 0 to 7; a higher one is claimed first.
   int priority = 0;
-  /// Overrides Options::on_full for this call: how long to wait for room; 0: not at all.
+  /// Overrides Options::full_timeout for this call: how long to wait for room. 0: neither waits nor spills.
   std::optional<milliseconds> full_timeout = std::nullopt;
 };
 

@@ -51,6 +51,7 @@ struct HEADPOND_API Stats {
 struct Findings {
   std::vector<std::string> problems;                  // each: which invariant, where, what was found
   std::uint64_t pages = 0, streams = 0, records = 0;  // looked at
+  std::uint64_t rows = 0;                             // of the durable tier
   bool clean() const noexcept { return problems.empty(); }
 };
 

@@ -149,6 +149,7 @@ struct QueueStats {
   std::uint64_t claimed = 0;        // items
   std::uint64_t delayed = 0;        // items
   std::uint64_t dead = 0;           // items
+  std::uint64_t spilled = 0;        // ready and dead ones of these whose pages are in the durable tier
   std::uint64_t payload_bytes = 0;  // of all of these
   std::uint64_t page_bytes = 0;     // segment memory of its pages
   // ids given so far in its present stream; an item that comes back after a delay or by redrive takes
@@ -163,7 +164,8 @@ struct QueueStats {
 /// Nothing here sleeps unless its comment says so. After a fork the child's calls answer `forked`.
 class HEADPOND_API Queue {
  public:
-  /// Appends one item of 0 bytes to 1 GiB (and to what the segment holds). `full`: nothing happened. Sleeps only with on_full = block.
+  /// Appends one item of 0 bytes to 1 GiB (and to what the segment holds). `full`: nothing happened. Sleeps only in a full pond: with
+  /// on_full = block, or on the disk with spill.
   Result<ItemId> push(Bytes item);
   Result<ItemId> push(Bytes item, const PushOptions& options);
   /// All or nothing, any number; the ids are consecutive and the first one is returned. `invalid` for an empty span.

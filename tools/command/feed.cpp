@@ -20,6 +20,7 @@ constexpr std::size_t kBatchItems = 512;
 constexpr std::size_t kBatchBytes = 48 << 10;
 /// How long one call waits for room: as long as a signal may go unnoticed.
 constexpr milliseconds kSlice{100};
+constexpr milliseconds kBriefly{1};  // long enough to spill
 
 class Feeder {
  public:
@@ -30,7 +31,7 @@ class Feeder {
   void put(std::span<const Bytes> items) {
     while (!items.empty() && stop_signal() == 0) {
       const auto batch = items.first(batch_size(items));
-      const auto first = try_put(batch, milliseconds(0));
+      const auto first = try_put(batch, request_.no_wait ? milliseconds(0) : kBriefly);
       if (first) {
         taken(batch, *first);
         items = items.subspan(batch.size());

@@ -1,0 +1,165 @@
+#include "gap.h"
+
+#include <cstring>
+
+#include "each.h"
+#include "tier_side.h"
+
+namespace headpond::internal {
+
+std::uint64_t prefix_bytes(int lane, const PageView& page, std::uint64_t offset, RecordWord word) {
+  if (lane == kDelayedLane) return sizeof(DelayedPrefix);
+  if (lane != kDeadLane) return 0;
+  DeadPrefix prefix{};
+  auto payload = page.payload(offset, word);
+  if (payload.size() >= sizeof prefix) std::memcpy(&prefix, payload.data(), sizeof prefix);
+  return sizeof prefix + prefix.reason_bytes;
+}
+
+bool weigh(const Lane& lane, const PageView& page, Weight& out) {
+  out = {};
+  bool log = lane.is_log();
+  for (std::uint64_t offset = kFirstRecord; page.holds(offset);) {
+    RecordWord word{page.word(offset).load(std::memory_order_acquire)};
+    if (word.state() == RecordState::seal) {
+      out.end = offset + 8;
+      return word.sealed_ids() == out.ids;
+    }
+    bool ready = word.state() == RecordState::ready;
+    std::uint64_t extent = ready || word.state() == RecordState::done ? page.extent(offset, word) : 0;
+    if (!extent) return false;
+    if (ready) {
+      std::uint64_t size = page.payload(offset, word).size(),
+                    extra = log ? 0 : prefix_bytes(lane.number, page, offset, word);
+      out.items++, out.bytes += size - std::min(size, extra);
+    }
+    out.ids += word.ids(), offset += extent;
+  }
+  return false;
+}
+
+std::uint64_t end_of(const PageView& page) {
+  Hint tail{page.header->tail.load(std::memory_order_acquire)};
+  std::uint64_t offset = tail.offset() ? tail.offset() : kFirstRecord;
+  while (page.holds(offset)) {
+    RecordWord word{page.word(offset).load(std::memory_order_acquire)};
+    if (word.state() == RecordState::seal) return id_of(page, word.sealed_ids());
+    std::uint64_t extent = word.raw ? page.extent(offset, word) : 0;
+    if (!extent) return 0;
+    offset += extent;
+  }
+  return 0;
+}
+
+Result<std::shared_ptr<const SpilledPage>> lay_out_row(Lane& lane, const TierRow& row) {
+  auto damaged = [&](const char* what) {
+    return Status(Code::corruption, "pond " + lane.me.pond->name() + ": stream " +
+                                        std::to_string(lane.binding.index()) + ", lane " +
+                                        std::to_string(lane.number) + ": the row of ids " +
+                                        std::to_string(row.first) + " to " + std::to_string(row.last) +
+                                        " in the durable tier " + what);
+  };
+  ImageHeader image{};
+  if (row.bytes.size() < sizeof image + 8 || row.bytes.size() % 8) return damaged("is no image of a page");
+  std::memcpy(&image, row.bytes.data(), sizeof image);
+  if (image.format != kImageFormat)
+    return Status(Code::unsupported, "pond " + lane.me.pond->name() +
+                                         ": a row of the durable tier has format " +
+                                         std::to_string(image.format) + ": upgrade headpond");
+  auto out = std::make_shared<SpilledPage>();
+  std::uint64_t bytes = kFirstRecord + row.bytes.size() - sizeof image;
+  out->memory = std::make_unique<std::uint64_t[]>(bytes / 8);
+  char* base = reinterpret_cast<char*>(out->memory.get());
+  std::memcpy(base + kFirstRecord, row.bytes.data() + sizeof image, bytes - kFirstRecord);
+  out->stream = row.stream, out->first = row.first, out->last = row.last;
+  out->view = {Reference{}, reinterpret_cast<PageHeader*>(base), base, bytes};
+  out->view.header->first_seq.store(row.first, std::memory_order_relaxed);
+  if (!weigh(lane, out->view, out->weight)) return damaged("has records that do not lie end to end");
+  if (out->weight.end != bytes || out->weight.ids != row.last - row.first + 1)
+    return damaged("has another number of ids than it says");
+  return std::shared_ptr<const SpilledPage>(std::move(out));
+}
+
+Result<std::shared_ptr<const SpilledPage>> read_row(Lane& lane, std::uint64_t seq, bool cached) {
+  TierSide& side = lane.me.pond->tier_side();
+  std::uint64_t id = TierSide::id_of(lane);
+  if (!id) return Code::not_found;
+  if (cached)
+    if (auto row = side.cached(id, seq)) return row;
+  auto tier = side.tier(lane.me);
+  if (!tier) return tier.status();
+  auto loaded = (*tier)->load_holding(id, seq, sys::precise_us() + kReadPatienceUs);
+  if (!loaded) return loaded.status();
+  auto row = lay_out_row(lane, *loaded);
+  if (row && cached) side.cache(*row);
+  return row;
+}
+
+Code for_each_spilled(
+    Lane& lane, std::uint64_t from, std::uint64_t to,
+    const std::function<bool(const PageView&, std::uint64_t, RecordWord, std::uint64_t)>& visit) {
+  while (from < to) {
+    auto row = read_row(lane, from, lane.is_log());
+    if (!row) return row.code() == Code::not_found ? Code::not_found : lane.failed(row.status());
+    const PageView& view = (*row)->view;
+    std::uint64_t id = (*row)->first;
+    for (std::uint64_t offset = kFirstRecord; id <= (*row)->last;) {
+      RecordWord word{view.word(offset).load(std::memory_order_relaxed)};
+      if (id >= from && !visit(view, offset, word, id)) return Code::ok;
+      offset += view.extent(offset, word), id += word.ids();
+    }
+    from = (*row)->last + 1;
+  }
+  return Code::ok;
+}
+
+Code for_each_ready(
+    Lane& lane, const std::function<bool(const PageView&, std::uint64_t, RecordWord, std::uint64_t)>& visit) {
+  Unpin unpin{lane};
+  std::uint64_t seen = 0;  // ids up to here are done with: the walk may begin anew
+  bool more = true;
+  auto look = [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
+    if (id <= seen) return true;
+    seen = id + word.ids() - 1;
+    if (word.state() == RecordState::ready || word.state() == RecordState::spilling)
+      more = visit(page, offset, word, id);
+    return more;
+  };
+  for (int tries = 0; tries < kRestarts; tries++) {
+    std::uint64_t version = lane.words.gap_version.load(std::memory_order_acquire);
+    Code code = for_each_record(
+        lane, [](const PageView&) { return true; },
+        [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
+          return look(page, offset, word, id) ? Visit::go_on : Visit::stop;
+        },
+        [] {},
+        [&](const GapAhead&, const PageView& behind) {
+          std::uint64_t end = id_of(behind, 0);
+          Code read = seen + 1 < end ? for_each_spilled(lane, seen + 1, end, look) : Code::ok;
+          if (read == Code::not_found) return row_not_found(lane, version, seen + 1, end);
+          return read != Code::ok || more ? read : Code::closed;
+        });
+    if (code == Code::closed) return Code::ok;
+    if (code != Code::busy) return code;
+  }
+  return lane.failed(
+      Status(Code::busy, "pond " + lane.me.pond->name() +
+                             ": items go out and come back all the time under this look; try again"));
+}
+
+Code row_not_found(Lane& lane, std::uint64_t version, std::uint64_t from, std::uint64_t to) {
+  if (lane.words.gap_version.load(std::memory_order_acquire) != version || !lane.current() ||
+      (lane.is_log() && lane.stream.trimmed.load(std::memory_order_acquire) > from))
+    return Code::busy;
+  return missing_row(lane, from, to);
+}
+
+Code missing_row(Lane& lane, std::uint64_t from, std::uint64_t to) {
+  return lane.failed(Status(
+      Code::corruption,
+      "pond " + lane.me.pond->name() + ": stream " + std::to_string(lane.binding.index()) + ", lane " +
+          std::to_string(lane.number) + ": ids " + std::to_string(from) + " to " + std::to_string(to - 1) +
+          " were spilled, and the durable tier has no row of them; `headpond verify` shows more"));
+}
+
+}  // namespace headpond::internal

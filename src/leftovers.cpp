@@ -1,0 +1,82 @@
+#include "leftovers.h"
+
+#include <algorithm>
+#include <set>
+
+#include "each.h"
+#include "gap.h"
+#include "tier_side.h"
+
+namespace headpond::internal {
+
+namespace {
+
+/// The descriptor with that id, in whatever state; none: the stream is gone.
+Binding stream_with(const Segment& segment, std::uint64_t id) {
+  std::uint64_t used = std::min(segment.header().descriptors_used.load(std::memory_order_acquire),
+                                segment.reserved(Table::streams));
+  for (std::uint32_t i = 0; i < used; i++) {
+    std::uint64_t state = segment.stream(i).state.load(std::memory_order_acquire);
+    if (static_cast<StreamState>(state & 0xff) != StreamState::free &&
+        segment.stream(i).id.load(std::memory_order_acquire) == id)
+      return Binding::make(i, state >> 28);
+  }
+  return {};
+}
+
+/// Takes out of `rows` what is in a gap or belongs to a page. False: the walk could not see all.
+bool keep_used(Lane& lane, std::set<std::uint64_t>& rows) {
+  Unpin unpin{lane};
+  std::uint64_t end = 0;
+  Code code = for_each_record(
+      lane,
+      [&](const PageView& page) {
+        rows.erase(id_of(page, 0));
+        end = end_of(page);
+        return false;
+      },
+      [](const PageView&, std::uint64_t, RecordWord, std::uint64_t) { return Visit::go_on; }, [] {},
+      [&](const GapAhead&, const PageView& behind) {
+        rows.erase(rows.lower_bound(end), rows.lower_bound(id_of(behind, 0)));
+        return Code::ok;
+      });
+  return code == Code::ok && lane.current();
+}
+
+}  // namespace
+
+// The rows are listed before the chain is walked: one that is stored later is not looked at, and one that was listed stays in its gap or its
+// page until that page is unlinked for good.
+Result<std::uint64_t> erase_leftovers(ThreadContext& me) {
+  Segment& segment = me.pond->segment();
+  if (segment.header().tier_store.load(std::memory_order_acquire) == 0) return std::uint64_t{0};
+  auto tier = me.pond->tier_side().tier(me);
+  if (!tier) return tier.status();
+  std::uint64_t erased = 0, from = segment.header().stream_ids_from.load(std::memory_order_acquire);
+  auto streams = (*tier)->streams_with_rows(sys::precise_us() + kStorePatienceUs);
+  if (!streams) return streams.status();
+  for (std::uint64_t number : *streams) {
+    std::uint64_t id = number >> 4, until = sys::precise_us() + kStorePatienceUs;
+    if (id <= from || number % 16 >= kLanes) continue;
+    std::set<std::uint64_t> rows;
+    Status listed = (*tier)->list(
+        number, [&](const TierSpan& span) { return rows.insert(span.first), Status(); }, until);
+    if (!listed) return listed;
+    Binding stream = stream_with(segment, id);
+    if (!stream) {  // cleared, and its clearer did not live to erase them
+      Status gone = me.pond->tier_side().erase_stream(me, number);
+      if (!gone && gone.code() != Code::not_found) return gone;
+      erased += rows.size();
+      continue;
+    }
+    me.pond->touch(stream.index());
+    Lane lane(me, stream, static_cast<int>(number % 16));
+    if (!lane.current() || !keep_used(lane, rows) || rows.empty()) continue;
+    std::vector<std::uint64_t> firsts(rows.begin(), rows.end());
+    if (Status gone = (*tier)->erase(number, firsts, until); !gone) return gone;
+    erased += firsts.size();
+  }
+  return erased;
+}
+
+}  // namespace headpond::internal

@@ -1,0 +1,206 @@
+#include "refill.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "each.h"
+#include "gap.h"
+#include "pages.h"
+#include "reap.h"
+#include "section.h"
+#include "spill.h"
+#include "tier_side.h"
+#include "unlink.h"
+
+namespace headpond::internal {
+
+namespace {
+
+class Refiller {
+ public:
+  Refiller(Lane& lane, Reference before) : lane_(lane), before_(before.without_gap()) {}
+
+  Code run() {
+    Unpin unpin{lane_};
+    if (Code code = find_gap(); code != Code::ok) return code == Code::fenced ? Code::ok : code;
+    auto row = load();
+    if (!row) return row.code() == Code::fenced ? Code::ok : lane_.failed(row.status());
+    if (Code code = build(**row); code != Code::ok) return code;
+    Code code = link();
+    if (code != Code::ok) {
+      give_back(lane_.me, page_, kFirstRecord + written_);
+      return code == Code::fenced ? Code::ok : code;
+    }
+    ring(lane_.segment, lane_.stream.bell, Wake::all);
+    return Code::ok;
+  }
+
+ private:
+  /// 1. fenced: there is no gap there any more.
+  Code find_gap() {
+    version_ = lane_.words.gap_version.load(std::memory_order_acquire);
+    PageView page;
+    if (!lane_.pin(before_, page) || !lane_.current()) return Code::fenced;
+    next_ = Reference{page.header->next.load(std::memory_order_acquire)};
+    if (!next_.gap()) return Code::fenced;
+    first_ = end_of(page);
+    return first_ ? Code::ok : lane_.damaged(page, 0, "a gap follows a page that is not sealed");
+  }
+  bool same_gap() {
+    PageView page;
+    return lane_.pin(before_, page) && page.header->next.load(std::memory_order_acquire) == next_.raw &&
+           lane_.words.gap_version.load(std::memory_order_acquire) == version_ && lane_.current();
+  }
+
+  /// 2. fenced: the gap has changed meanwhile.
+  Result<std::shared_ptr<const SpilledPage>> load() {
+    auto tier = lane_.me.pond->tier_side().tier(lane_.me);
+    if (!tier) return tier.status();
+    std::uint64_t id = TierSide::id_of(lane_), until = sys::precise_us() + kReadPatienceUs;
+    auto row = first_ < lane_.words.dense_from.load(std::memory_order_acquire)
+                   ? (*tier)->load_from(id, first_, until)
+                   : (*tier)->load(id, first_, until);
+    if (row) return lay_out_row(lane_, *row);
+    if (row.code() != Code::not_found) return row.status();
+    if (!same_gap()) return Code::fenced;
+    missing_row(lane_, first_, first_ + 1);
+    return lane_.error;
+  }
+
+  Code build(const SpilledPage& row) {
+    std::uint64_t bytes = row.view.bytes;
+    auto page = allocate(bytes);
+    if (!page) return lane_.failed(page.status());
+    page_ = *page, written_ = bytes - kFirstRecord, last_ = row.last, weight_ = row.weight;
+    std::memcpy(page_.base + kFirstRecord, row.view.base + kFirstRecord, written_);
+    PageHeader& header = *page_.header;
+    header.stream.store(lane_.page_stream(), std::memory_order_relaxed);
+    header.first_seq.store(row.first, std::memory_order_relaxed);
+    header.row.store(1, std::memory_order_relaxed);
+    header.disturbed.store(weight_.items != weight_.ids, std::memory_order_relaxed);
+    header.tail.store(
+        Hint::make(static_cast<std::uint32_t>(bytes - 8), static_cast<std::uint32_t>(weight_.ids)).raw,
+        std::memory_order_relaxed);
+    return Code::ok;
+  }
+  /// The reserve is for this. When even that is in use, others' pages make room.
+  Result<NewPage> allocate(std::uint64_t bytes) {
+    UseReserve reserve(lane_.me);
+    auto page = allocate_page(lane_.me, bytes);
+    if (page || page.code() != Code::full) return page;
+    lane_.unpin();
+    make_room(lane_.me);
+    Bell& bell = lane_.segment.header().space_bell;
+    bool busy = true;  // somebody is at work on what may make room
+    for (std::uint64_t until = sys::precise_us() + kReadPatienceUs; busy && sys::precise_us() < until;) {
+      std::uint32_t armed = arm(lane_.segment, bell);
+      page = allocate_page(lane_.me, bytes);
+      if (page || page.code() != Code::full) return page;
+      Spilled spilled;
+      if (Status done = spill_some(lane_.me, std::max<std::uint64_t>(bytes, 1 << 18), spilled); !done)
+        return done;
+      busy = spilled.busy || spilled.bytes;
+      if (busy && !spilled.bytes) sleep_on(bell, armed, 20'000);
+    }
+    if (busy) return Status(Code::timeout);
+    return Status(Code::full, "pond " + lane_.me.pond->name() + ": there is no room in its " +
+                                  std::to_string(lane_.segment.limit_bytes() >> 20) +
+                                  " MiB to bring spilled items back; settle some claims");
+  }
+
+  /// 3 and 4. fenced: another was faster, or the stream was cleared.
+  Code link() {
+    PageView before;
+    if (!lane_.pin(before_, before)) return Code::fenced;
+    // From here on the evidence of what we do stands in a page that our pin keeps.
+    page_.header->prev.store(before_.raw, std::memory_order_relaxed);
+    {
+      auto section = Section::enter(lane_.me, stream_section(lane_.binding.index()));
+      if (!section) return lane_.failed(section.status());
+      PageView behind = in_section(lane_, next_);
+      if (!lane_.current() || !in_section(lane_, before_) || !behind ||
+          before.header->next.load(std::memory_order_acquire) != next_.raw ||
+          lane_.words.gap_version.load(std::memory_order_relaxed) != version_)
+        return Code::fenced;
+      bool more = last_ + 1 < id_of(behind, 0);
+      auto rest = [](const Word& all, std::uint64_t mine) {
+        std::uint64_t now = all.load(std::memory_order_relaxed);
+        return now - std::min(now, mine);
+      };
+      page_.header->gap_items.store(rest(before.header->gap_items, weight_.items), std::memory_order_relaxed);
+      page_.header->gap_bytes.store(rest(before.header->gap_bytes, weight_.bytes), std::memory_order_relaxed);
+      page_.header->next.store(more ? next_.raw : next_.without_gap().raw, std::memory_order_relaxed);
+      lane_.words.gap_version.store(version_ + 1, std::memory_order_release);
+      before.header->next.store(page_.reference.raw, std::memory_order_release);
+      section->leave();
+    }
+    Word& life = lane_.segment.life(page_.reference.page()).life;
+    LifeWord building{life.load(std::memory_order_relaxed)};
+    std::uint64_t expected = building.with(LifeState::building, lane_.me.owner).raw;
+    life.compare_exchange_strong(expected, building.with(LifeState::linked, 0).raw,
+                                 std::memory_order_acq_rel);
+    return Code::ok;
+  }
+
+  Lane& lane_;
+  Reference before_, next_;
+  std::uint64_t version_ = 0, first_ = 0, last_ = 0, written_ = 0;
+  Weight weight_;
+  NewPage page_;
+};
+
+}  // namespace
+
+Code refill(Lane& lane, Reference before) { return Refiller(lane, before).run(); }
+
+namespace {
+
+/// The page before the gap that holds `seq`; none: there is no such gap.
+Reference gap_with(Lane& lane, std::uint64_t seq) {
+  Unpin unpin{lane};
+  PageView page;
+  Reference found, before;
+  std::uint64_t end = 0;
+  auto on_page = [&](const PageView& at) {
+    before = at.reference, end = end_of(at);
+    return false;
+  };
+  (void)for_each_record(
+      lane, on_page, [](const PageView&, std::uint64_t, RecordWord, std::uint64_t) { return Visit::go_on; },
+      [] {},
+      [&](const GapAhead&, const PageView& behind) {
+        if (end > seq || id_of(behind, 0) <= seq) return Code::ok;
+        return found = before, Code::closed;
+      });
+  return found;
+}
+
+}  // namespace
+
+Code bring_back(Lane& lane, std::uint64_t seq) {
+  for (int tries = 0; tries < 1'000'000; tries++) {
+    Reference before = gap_with(lane, seq);
+    if (!before) return Code::ok;
+    if (Code code = refill(lane, before); code != Code::ok) return code;
+  }
+  return Code::timeout;
+}
+
+Code claim_refilling(Lane& lane, Claimed& out) {
+  for (int tries = 0; tries < kRestarts; tries++) {
+    lane.gap = {};
+    Code code = claim(lane, out);
+    if (code != Code::timeout || !lane.gap) return code;
+    if (code = refill(lane, lane.gap); code != Code::ok) return code;
+  }
+  return Code::timeout;  // spilled again each time
+}
+
+void prefetch(Lane& lane, Reference before) {
+  const Header& header = lane.segment.header();
+  if (header.units_used.load(std::memory_order_relaxed) * kUnit >= header.spill_low_bytes) return;
+  (void)refill(lane, before);
+  lane.error = {};
+}
+
+}  // namespace headpond::internal

@@ -1,0 +1,33 @@
+// Refilling: the first row of a gap comes back as a page (protocol 4, refill).
+//
+//   1 the lane's gap version; then the page before the gap: pin, validate; its `next` and last id
+//   2 the row whose first id is the next one; allocate BUILDING(me), the reserve too; lay the row there
+//   3 pin, validate again; prev; in the stream's section: same gap, same version, then version + 1, and the link as one store that nothing undoes
+//   4 BUILDING -> LINKED; wake all; unpin
+//
+//   killed before     found                                          becomes
+//   the link          BUILDING(dead), prev's next names another      RETIRED; a raised version only makes others look again
+//   4                 BUILDING(dead), prev's next names it           LINKED
+//
+// The row stays until the page is unlinked with all its items done: after a reboot the rows are what is left.
+#pragma once
+
+#include "claim.h"
+
+namespace headpond::internal {
+
+/// The gap behind `before`. ok: its first page is back, or the gap has changed: look again. Else why not: what the tier answered, `full`, corruption.
+/// Pins and unpins; reads from the disk.
+Code refill(Lane& lane, Reference before);
+
+/// Refills until the item with this seq is in memory again, or is in no gap. Answers as refill(). What is before it comes back, too, or has gone out
+/// again behind us.
+Code bring_back(Lane& lane, std::uint64_t seq);
+
+/// claim() that goes on behind gaps.
+Code claim_refilling(Lane& lane, Claimed& out);
+
+/// The first pages of a gap, before those who claim come to it: if there is room to spare. What fails is met again at the gap.
+void prefetch(Lane& lane, Reference before);
+
+}  // namespace headpond::internal

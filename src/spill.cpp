@@ -1,0 +1,360 @@
+#include "spill.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "append.h"
+#include "gap.h"
+#include "pages.h"
+#include "retire.h"
+#include "section.h"
+#include "tier_side.h"
+#include "unlink.h"
+
+namespace headpond::internal {
+
+namespace {
+
+/// A page on its way out: SPILLING(me), held.
+struct Leaving {
+  PageView page;
+  int hold = -1;  // -1: the operation pin holds it
+  SpilledPage copy;
+  std::string image;
+  std::uint64_t end = 0;  // the id behind its last
+};
+
+/// Never more than an eighth of the segment at once: a refill must find room for it.
+std::uint64_t largest_to_spill(const Segment& segment) { return segment.limit_bytes() / 8; }
+
+class Spiller {
+ public:
+  Spiller(Lane& lane, Spilled& out) : lane_(lane), out_(out) {}
+
+  Code run(SpillFrom from, std::uint64_t bytes) {
+    Code code = choose(from, bytes);
+    if (code == Code::ok && !leaving_.empty()) code = commit();
+    if (code == Code::not_found) code = Code::ok;  // cleared under us: everything stays
+    std::vector<Reference> limbo;
+    bool changed = !leaving_.empty();
+    for (Leaving& leaving : leaving_)
+      if (code == Code::ok && id_ && take(leaving) && unlink(leaving))
+        limbo.push_back(leaving.page.reference);
+      else
+        stay(leaving);
+    if (code == Code::ok && !failed_.ok()) code = lane_.failed(failed_);
+    if (changed) ring(lane_.segment, lane_.stream.bell, Wake::all);
+    release();
+    retire(limbo);
+    return code;
+  }
+
+ private:
+  // ---------------------------------------------------------------------------------------------------------- 1 choose
+  /// Walks the chain, pinned page by pinned page, and marks and copies what may go.
+  Code choose(SpillFrom from, std::uint64_t bytes) {
+    PageView page;
+    Reference next{lane_.words.first.load(std::memory_order_acquire)};
+    std::uint64_t before_end = 0, passed = 0, chosen = 0,
+                  dense = lane_.words.dense_from.load(std::memory_order_acquire);
+    bool first = true, behind_gap = false, any_gap = from == SpillFrom::any;
+    for (Hops hops(lane_.segment); next && !hops.too_many();) {
+      bool after_gap = next.gap();
+      behind_gap |= after_gap;
+      if (!lane_.pin(next, page) || !lane_.current())
+        return out_.busy = true, Code::ok;  // it moves: another time
+      next = Reference{page.header->next.load(std::memory_order_acquire)};
+      if (!next || next.is_tomb()) return Code::ok;
+      std::uint64_t end = end_of(page);
+      bool in_order = after_gap || std::max(before_end, dense) >= id_of(page, 0);
+      bool cold = any_gap || behind_gap || passed >= head_run();
+      if (!first && cold && in_order && end && goes_on(next, end) && may_go(page) &&
+          mark(page, end, after_gap || next.gap())) {
+        chosen += page.bytes;
+        if (leaving_.size() == kSpilledAtOnce || chosen >= bytes || leaving_.back().hold < 0) return Code::ok;
+      }
+      passed += page.bytes, before_end = end, first = false;
+    }
+    return Code::ok;
+  }
+  /// What stays in memory in front, for those who claim.
+  std::uint64_t head_run() const { return 4 * static_cast<std::uint64_t>(lane_.segment.max_page_bytes()); }
+  /// Only a look: the section decides. Behind a hole of spent pages that are gone nothing can leave.
+  bool goes_on(Reference next, std::uint64_t end) const {
+    return next.gap() || (lane_.segment.backed(next.page()) &&
+                          reinterpret_cast<PageHeader*>(lane_.segment.page(next.page()))
+                                  ->first_seq.load(std::memory_order_relaxed) <= end);
+  }
+  bool may_go(const PageView& page) {
+    if (page.bytes > largest_to_spill(lane_.segment)) return false;
+    LifeWord life{lane_.segment.life(page.reference.page()).life.load(std::memory_order_acquire)};
+    out_.busy |= life.state() == LifeState::spilling;
+    return life.state() == LifeState::linked;
+  }
+
+  /// LINKED -> SPILLING(me), then the copy. False: not it, and it is LINKED again.
+  bool mark(const PageView& page, std::uint64_t end, bool beside_gap) {
+    lane_.mark(page);
+    Word& life = lane_.segment.life(page.reference.page()).life;
+    LifeWord linked{life.load(std::memory_order_acquire)};
+    std::uint64_t expected = linked.raw;
+    if (linked.state() != LifeState::linked ||
+        !life.compare_exchange_strong(expected, linked.with(LifeState::spilling, lane_.me.owner).raw,
+                                      std::memory_order_acq_rel))
+      return false;
+    Leaving leaving{.page = page, .hold = -1, .copy = {}, .image = {}, .end = end};
+    if (!copy(leaving) || !check(leaving, beside_gap)) return unmark(page), false;
+    if (leaving.copy.weight.ids) page.header->row.store(1, std::memory_order_seq_cst);
+    if ((leaving.hold = lane_.me.pond->take_hold(lane_.me)) >= 0)
+      lane_.me.pond->participant().hold[leaving.hold].store(page.reference.page(), std::memory_order_seq_cst);
+    leaving_.push_back(std::move(leaving));
+    return true;
+  }
+  void unmark(const PageView& page) {
+    Word& life = lane_.segment.life(page.reference.page()).life;
+    LifeWord now{life.load(std::memory_order_acquire)};
+    std::uint64_t expected = now.with(LifeState::spilling, lane_.me.owner).raw;
+    life.compare_exchange_strong(expected, now.with(LifeState::linked, 0).raw, std::memory_order_acq_rel);
+  }
+
+  // ------------------------------------------------------------------------------------------------------------ 2 copy
+  /// The image: records READY or DONE, of DONE ones no payload. False: another state.
+  bool copy(Leaving& leaving) {
+    const PageView& page = leaving.page;
+    std::string& image = leaving.image;
+    image.resize(sizeof(ImageHeader) + page.bytes - kFirstRecord);
+    ImageHeader header{kImageFormat, 0};
+    std::memcpy(image.data(), &header, sizeof header);
+    char* base = image.data() + sizeof header - kFirstRecord;  // as if the page's header stood before
+    for (std::uint64_t offset = kFirstRecord; page.holds(offset);) {
+      RecordWord word{page.word(offset).load(std::memory_order_acquire)};
+      if (word.state() == RecordState::seal) {
+        std::memcpy(base + offset, &word.raw, 8);
+        image.resize(sizeof header + offset + 8 - kFirstRecord);
+        return true;
+      }
+      std::uint64_t extent = page.extent(offset, word);
+      bool ready = word.state() == RecordState::ready;
+      if (!extent || (!ready && word.state() != RecordState::done)) return false;
+      if (word.owner() != 0) word = word.acked();
+      std::uint64_t lease = page.lease(offset).load(std::memory_order_acquire);
+      std::memcpy(base + offset, &word.raw, 8), std::memcpy(base + offset + 8, &lease, 8);
+      std::uint64_t head = ready ? extent : record_bytes(0, word.flags());
+      std::memcpy(base + offset + kRecordHeader, page.base + offset + kRecordHeader, head - kRecordHeader);
+      offset += extent;
+    }
+    return false;
+  }
+  /// Our own copy as who reads it will see it. False: not whole, or nothing is left in the page and it may go by itself. Beside a gap it
+  /// can't: then a row of its ids alone lets its memory go.
+  bool check(Leaving& leaving, bool beside_gap) {
+    TierRow row{.stream = id_,
+                .first = id_of(leaving.page, 0),
+                .last = leaving.end - 1,
+                .records = 0,
+                .created_ms = 0,
+                .bytes = leaving.image};
+    auto laid = lay_out_row(lane_, row);
+    if (!laid || ((*laid)->weight.items == 0 && !beside_gap)) return false;
+    leaving.copy.first = row.first, leaving.copy.last = row.last, leaving.copy.weight = (*laid)->weight;
+    if (leaving.copy.weight.items == 0) leaving.image = image_of_done((*laid)->weight.ids);
+    return true;
+  }
+  static std::string image_of_done(std::uint64_t ids) {
+    ImageHeader header{kImageFormat, 0};
+    std::string image(reinterpret_cast<const char*>(&header), sizeof header);
+    auto add = [&](std::uint64_t word) { image.append(reinterpret_cast<const char*>(&word), 8); };
+    for (std::uint64_t left = ids, n; left; left -= n) {
+      n = std::min<std::uint64_t>(left, 0xffff);
+      add(RecordWord::make(RecordState::done, 0, static_cast<std::uint32_t>(n), 0).raw), add(0);
+    }
+    add(RecordWord::seal(static_cast<std::uint32_t>(ids)).raw);
+    return image;
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- 3 commit
+  Code commit() {
+    auto id = lane_.me.pond->tier_side().declared_id(lane_);
+    if (!id) return id.code() == Code::not_found ? Code::not_found : lane_.failed(id.status());
+    id_ = *id;
+    std::vector<TierPage> rows;
+    std::uint64_t now = sys::wall_ms();
+    for (const Leaving& leaving : leaving_) {
+      if (leaving.copy.weight.ids == 0) continue;  // sealed empty: nothing to bring back
+      rows.push_back({.stream = id_,
+                      .first = leaving.copy.first,
+                      .last = leaving.copy.last,
+                      .records = static_cast<std::uint32_t>(leaving.copy.weight.items),
+                      .created_ms = now,
+                      .bytes = leaving.image});
+      Word& largest = lane_.segment.header().largest_spilled;
+      std::uint64_t units = leaving.page.bytes / kUnit;
+      for (std::uint64_t seen = largest.load();
+           seen < units && !largest.compare_exchange_weak(seen, units);) {
+      }
+    }
+    auto tier = lane_.me.pond->tier_side().tier(lane_.me);
+    if (!tier) return lane_.failed(tier.status());
+    if (rows.empty()) return Code::ok;
+    Status stored = (*tier)->store(rows, sys::precise_us() + kStorePatienceUs);
+    if (!stored && !lane_.current()) return Code::not_found;  // cleared meanwhile, and its name forgotten
+    return stored ? Code::ok : lane_.failed(stored);
+  }
+
+  // ------------------------------------------------------------------------------------------------------------ 4 take
+  /// A log's words never change; in a queue every copied record becomes ours.
+  bool take(Leaving& leaving) {
+    if (lane_.is_log() || leaving.copy.weight.items == 0) return true;
+    const char* base = leaving.image.data() + sizeof(ImageHeader) - kFirstRecord;
+    for (std::uint64_t offset = kFirstRecord;;) {
+      RecordWord copied;
+      std::memcpy(&copied.raw, base + offset, 8);
+      if (copied.state() == RecordState::seal) return true;
+      if (copied.state() == RecordState::ready) {
+        std::uint64_t expected = copied.raw;
+        RecordWord mine = copied.with_state(RecordState::spilling).with_owner(lane_.me.owner);
+        if (!leaving.page.word(offset).compare_exchange_strong(expected, mine.raw, std::memory_order_acq_rel))
+          return false;
+      }
+      offset += leaving.page.extent(offset, copied);
+    }
+  }
+
+  /// Steps 1 to 4 undone.
+  void stay(Leaving& leaving) {
+    const PageView& page = leaving.page;
+    for (std::uint64_t offset = kFirstRecord; page.holds(offset);) {
+      RecordWord word{page.word(offset).load(std::memory_order_acquire)};
+      if (word.raw == 0 || word.state() == RecordState::seal) break;
+      std::uint64_t extent = page.extent(offset, word), mine = word.raw;
+      if (!extent) break;
+      if (word.state() == RecordState::spilling && word.owner() == lane_.me.owner &&
+          page.word(offset).compare_exchange_strong(mine, word.ready().raw, std::memory_order_acq_rel))
+        discard_if_cleared(lane_, page, offset, 1);
+      offset += extent;
+    }
+    unmark(page);
+    stayed_ = out_.busy = true;
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- 5 unlink
+  bool unlink(Leaving& leaving) {
+    auto section = Section::enter(lane_.me, stream_section(lane_.binding.index()));
+    if (!section) return failed_ = section.status(), false;
+    if (!lane_.current()) return false;
+    PageView page = in_section(lane_, leaving.page.reference), before = page_before(page);
+    if (!page || !before) return false;
+    Reference next{page.header->next.load(std::memory_order_acquire)},
+        link{before.header->next.load(std::memory_order_acquire)};
+    std::uint64_t dense = lane_.words.dense_from.load(std::memory_order_acquire), first = leaving.copy.first;
+    auto adjoins = [&](std::uint64_t end, std::uint64_t begin) { return end == begin || begin <= dense; };
+    if (!link.gap() && !adjoins(end_of(before), first)) return false;
+    PageView behind = in_section(lane_, next.without_gap());
+    if (!behind || (!next.gap() && !adjoins(leaving.end, id_of(behind, 0)))) return false;
+    std::uint64_t items = leaving.copy.weight.items, bytes = leaving.copy.weight.bytes;
+    for (const PageView* side : {&before, &page}) {
+      if (!Reference{side->header->next.load(std::memory_order_relaxed)}.gap()) continue;
+      items += side->header->gap_items.load(std::memory_order_relaxed);
+      bytes += side->header->gap_bytes.load(std::memory_order_relaxed);
+    }
+    // The counts before the gap bit: who sees the one finds the others.
+    section->set(before.header->gap_items, items), section->set(before.header->gap_bytes, bytes);
+    section->set(before.header->next, next.with_gap().raw);
+    Word& life = lane_.segment.life(page.reference.page()).life;
+    LifeWord now{life.load(std::memory_order_acquire)};
+    if (!section->exchange(life, now.with(LifeState::spilling, lane_.me.owner).raw,
+                           now.with(LifeState::limbo, 0).raw))
+      return false;
+    section->leave();
+    out_.pages++, out_.bytes += leaving.page.bytes;
+    return true;
+  }
+  PageView page_before(const PageView& page) const {
+    PageView before;
+    if (!page) return before;
+    Hops hops(lane_.segment);
+    for (PageView at = in_section(lane_, Reference{lane_.words.first.load(std::memory_order_acquire)});
+         at && at.reference.page() != page.reference.page();
+         at = in_section(lane_, Reference{at.header->next.load(std::memory_order_acquire)}.without_gap())) {
+      if (hops.too_many()) return {};
+      before = at;
+      if (Reference next{at.header->next.load(std::memory_order_acquire)};
+          next.without_gap() == page.reference.without_gap())
+        return before;
+    }
+    return {};
+  }
+
+  // ----------------------------------------------------------------------------------------------------------- 6 end
+  void release() {
+    for (Leaving& leaving : leaving_)
+      if (leaving.hold >= 0) lane_.me.pond->give_hold(lane_.me, leaving.hold);
+    lane_.unpin();
+    if (!stayed_ || lane_.current()) return;
+    // Cleared under us: our rows are nobody's, and what we gave back may have been its last pages.
+    if (id_) (void)lane_.me.pond->tier_side().erase_stream(lane_.me, id_);  // else whoever sweeps the tier
+    finish_tombed(lane_.me, lane_.binding);
+  }
+  void retire(const std::vector<Reference>& limbo) {
+    for (Reference r : limbo) {
+      Word& life = lane_.segment.life(r.page()).life;
+      LifeWord now{life.load(std::memory_order_acquire)};
+      std::uint64_t before = now.raw;
+      if (now.generation() == r.generation() && now.state() == LifeState::limbo)
+        life.compare_exchange_strong(before, now.with(LifeState::retired, 0).raw, std::memory_order_acq_rel);
+    }
+    if (!limbo.empty()) recycle(lane_.me, limbo);
+  }
+
+  Lane& lane_;
+  Spilled& out_;
+  std::uint64_t id_ = 0;
+  bool stayed_ = false;
+  Status failed_;
+  std::vector<Leaving> leaving_;
+};
+
+}  // namespace
+
+Code spill_lane(Lane& lane, SpillFrom from, std::uint64_t bytes, Spilled& out) {
+  return Spiller(lane, out).run(from, bytes);
+}
+
+Status spill_some(ThreadContext& me, std::uint64_t bytes, Spilled& out) {
+  Segment& segment = me.pond->segment();
+  struct Victim {
+    std::uint64_t last_use;
+    Binding stream;
+  };
+  std::vector<Victim> victims;
+  std::uint64_t used = std::min(segment.header().descriptors_used.load(std::memory_order_acquire),
+                                segment.reserved(Table::streams));
+  for (std::uint32_t i = 0; i < used; i++) {
+    std::uint64_t state = segment.stream(i).state.load(std::memory_order_acquire);
+    if (static_cast<StreamState>(state & 0xff) == StreamState::live)
+      victims.push_back(
+          {segment.stream(i).last_use.load(std::memory_order_relaxed), Binding::make(i, state >> 28)});
+  }
+  std::stable_sort(victims.begin(), victims.end(),
+                   [](const Victim& a, const Victim& b) { return a.last_use < b.last_use; });
+  constexpr int kOrder[] = {kDeadLane, 0, 1, 2, 3, 4, 5, 6, 7};
+  for (SpillFrom from : {SpillFrom::cold, SpillFrom::any}) {
+    for (const Victim& victim : victims) {
+      me.pond->touch(victim.stream.index());
+      for (int number : kOrder)
+        for (std::uint64_t before = ~0ULL; before != out.bytes && out.bytes < bytes;) {
+          Lane lane(me, victim.stream, number);
+          Reference first{lane.words.first.load(std::memory_order_acquire)};
+          before = out.bytes;
+          if (!first) break;
+          if (Code code = spill_lane(lane, from, bytes - out.bytes, out); code != Code::ok)
+            return lane.error.ok() ? Status(code) : lane.error;
+        }
+      if (out.bytes >= bytes) return {};
+    }
+    if (out.bytes) return {};  // enough to go on
+  }
+  return {};
+}
+
+}  // namespace headpond::internal

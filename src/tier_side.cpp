@@ -1,0 +1,182 @@
+#include "tier_side.h"
+
+#include <algorithm>
+#include <map>
+
+#include "directory.h"
+#include "gap.h"
+#include "section.h"
+
+namespace headpond::internal {
+
+namespace {
+
+constexpr std::size_t kErasedAtOnce = 16;
+
+TierIdentity identity_in(const Header& header) {
+  auto get = [](const Word& word) { return word.load(std::memory_order_acquire); };
+  TierIdentity out;
+  out.store_id = get(header.tier_store), out.epoch = get(header.tier_epoch);
+  const Word* at = header.tier_files;
+  for (TierIdentity::File* file : {&out.pages, &out.pages_wal, &out.journal, &out.journal_wal, &out.lock})
+    file->device = get(*at++), file->inode = get(*at++);
+  return out;
+}
+
+void store_identity(Header& header, const TierIdentity& identity) {
+  header.tier_epoch.store(identity.epoch, std::memory_order_relaxed);
+  Word* at = header.tier_files;
+  for (const TierIdentity::File* file :
+       {&identity.pages, &identity.pages_wal, &identity.journal, &identity.journal_wal, &identity.lock})
+    (at++)->store(file->device, std::memory_order_relaxed),
+        (at++)->store(file->inode, std::memory_order_relaxed);
+  header.tier_store.store(identity.store_id,
+                          std::memory_order_release);  // last: it says that the rest is there
+}
+
+}  // namespace
+
+// ------------------------------------------------------------------------------------------------------------------ opening
+
+/// The first opener's tier is the pond's; two at once find the same files. I15: ids go on above all that the store has ever seen.
+Status TierSide::remember_identity(ThreadContext& me, Tier& tier, bool known) {
+  std::uint64_t highest = 0;
+  if (!known) {
+    auto declared = tier.streams(sys::precise_us() + kReadPatienceUs);
+    if (!declared) return declared.status();
+    for (const TierNames& names : *declared) highest = std::max(highest, names.stream >> 4);
+  }
+  auto section = Section::enter(me, kDirectorySection);
+  if (!section) return section.status();
+  Header& header = me.pond->segment().header();
+  bool same = true;
+  if (header.tier_store.load(std::memory_order_acquire) == 0) {
+    if (header.stream_ids.load(std::memory_order_relaxed) < highest)
+      header.stream_ids.store(highest, std::memory_order_relaxed);
+    header.stream_ids_from.store(highest, std::memory_order_relaxed);
+    store_identity(header, tier.identity());
+  } else {
+    same = identity_in(header) == tier.identity();
+  }
+  section->leave();
+  if (same) return {};
+  return {Code::corruption, folder_ + ": holds another durable tier than the one that pond " +
+                                me.pond->name() + " began with; put its files back, or remove the pond"};
+}
+
+Result<Tier*> TierSide::tier(ThreadContext& me) {
+  if (Tier* open = tier_.load(std::memory_order_acquire)) return open;
+  std::lock_guard lock(opening_);
+  if (Tier* open = tier_.load(std::memory_order_acquire)) return open;
+  const Header& header = me.pond->segment().header();
+  TierOptions options;
+  options.folder = folder_;
+  bool known = header.tier_store.load(std::memory_order_acquire) != 0;
+  if (known)
+    options.expected = identity_in(header);
+  else
+    options.create = true;
+  auto opened = open_tier(options, sys::precise_us() + kStorePatienceUs);
+  if (!opened) return opened.status();
+  if (Status mine = remember_identity(me, **opened, known); !mine) return mine;
+  kept_ = std::move(*opened);
+  tier_.store(kept_.get(), std::memory_order_release);
+  return kept_.get();
+}
+
+void TierSide::use(std::shared_ptr<Tier> tier) {
+  std::lock_guard lock(opening_);
+  kept_ = std::move(tier);
+  tier_.store(kept_.get(), std::memory_order_release);
+}
+
+// ----------------------------------------------------------------------------------------------------------------- streams
+
+Result<std::uint64_t> TierSide::declared_id(Lane& lane) {
+  Directory directory(lane.me);
+  if (!lane.stream.id.load(std::memory_order_acquire)) {
+    // Never undone: a number that its taker did not live to use is lost, no more.
+    Status given = directory.with_stream(lane.binding, [&](StreamWords& words) {
+      if (words.id.load(std::memory_order_acquire)) return;
+      std::uint64_t id = lane.segment.header().stream_ids.fetch_add(1, std::memory_order_acq_rel) + 1;
+      words.id.store(id, std::memory_order_release);
+    });
+    if (!given) return given;
+  }
+  std::uint64_t id = id_of(lane);
+  {
+    std::lock_guard lock(mutex_);
+    if (declared_.count(id)) return id;
+  }
+  auto open = tier(lane.me);
+  if (!open) return open.status();
+  auto key = directory.key_of(lane.binding);
+  if (!key) return key.status();
+  TierNames names;
+  names.stream = id, names.scope = key->scope, names.ns = key->name, names.name = key->key;
+  names.kind = static_cast<std::uint8_t>(key->kind);
+  if (Status declared = (*open)->declare(names, sys::precise_us() + kStorePatienceUs); !declared)
+    return declared;
+  std::lock_guard lock(mutex_);
+  declared_.insert(id);
+  return id;
+}
+
+// ------------------------------------------------------------------------------------------------------------------- rows
+
+void TierSide::forget(std::uint64_t stream, std::uint64_t first) {
+  std::lock_guard lock(mutex_);
+  forgotten_.push_back({stream, first});
+  forgotten_count_.store(forgotten_.size(), std::memory_order_relaxed);
+}
+
+void TierSide::erase_forgotten(ThreadContext& me, bool all) {
+  std::size_t waiting = forgotten_count_.load(std::memory_order_relaxed);
+  if (waiting == 0 || (!all && waiting < kErasedAtOnce)) return;
+  std::vector<Forgotten> rows;
+  {
+    std::lock_guard lock(mutex_);
+    rows.swap(forgotten_);
+    forgotten_count_.store(0, std::memory_order_relaxed);
+  }
+  std::map<std::uint64_t, std::vector<std::uint64_t>> by_stream;
+  for (const Forgotten& row : rows) by_stream[row.stream].push_back(row.first);
+  auto open = tier(me);
+  Status failed = open.status();
+  for (auto& [stream, firsts] : by_stream) {
+    if (failed.ok()) failed = (*open)->erase(stream, firsts, sys::precise_us() + kReadPatienceUs);
+    if (!failed.ok())
+      for (std::uint64_t first : firsts) forget(stream, first);
+  }
+  if (!failed.ok() && failed.code() != Code::timeout)
+    me.pond->say(Severity::warning, "pond " + me.pond->name() +
+                                        ": rows whose items are done cannot be erased yet: " + failed.text());
+}
+
+Status TierSide::erase_stream(ThreadContext& me, std::uint64_t stream) {
+  constexpr std::uint64_t kAll = (1ULL << 63) - 1;
+  std::uint64_t until = sys::precise_us() + kStorePatienceUs;
+  auto open = tier(me);
+  // CLEAR first: rows that a power cut brings back are known for leftovers then.
+  Status done = open ? (*open)->clear(stream, kAll, until) : open.status();
+  for (int tries = 0; done.ok() && tries < 3; tries++) {
+    if (done = (*open)->erase_upto(stream, kAll, until); !done) break;
+    if (done = (*open)->forget(stream, until); done.code() != Code::busy) break;
+    done = {};  // a spiller that was late has stored another: it erases it, or who sweeps the tier
+  }
+  return done;
+}
+
+std::shared_ptr<const SpilledPage> TierSide::cached(std::uint64_t stream, std::uint64_t seq) {
+  std::lock_guard lock(mutex_);
+  for (auto& row : cache_)
+    if (row && row->stream == stream && row->first <= seq && seq <= row->last) return row;
+  return nullptr;
+}
+
+void TierSide::cache(std::shared_ptr<const SpilledPage> row) {
+  std::lock_guard lock(mutex_);
+  cache_[next_in_cache_++ % cache_.size()] = std::move(row);
+}
+
+}  // namespace headpond::internal

@@ -1,0 +1,75 @@
+// This process's side of the durable tier: opened when it is first needed, which streams were declared, rows that can go.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "lane.h"
+#include "tier.h"
+
+namespace headpond::internal {
+
+/// How long an operation waits for the tier: behind a stopped process it is `timeout`, not a hang.
+constexpr std::uint64_t kReadPatienceUs = 200'000, kStorePatienceUs = 800'000;
+
+struct SpilledPage;
+
+/// Safe from every thread. Nothing here opens the tier but tier().
+class TierSide {
+ public:
+  explicit TierSide(std::string folder) : folder_(std::move(folder)) {}
+
+  /// The tier; opens it, and makes it if the pond never had one. Any answer of open_tier(); the next call tries again.
+  Result<Tier*> tier(ThreadContext& me);
+  /// Tests: takes this one for the pond's.
+  void use(std::shared_ptr<Tier> tier);
+
+  /// The id of a lane in the tier, given and declared if it has none. `not_found`: the stream is gone.
+  Result<std::uint64_t> declared_id(Lane& lane);
+  /// The same if the lane ever spilled; 0: never.
+  static std::uint64_t id_of(const Lane& lane) {
+    std::uint64_t id = lane.stream.id.load(std::memory_order_acquire);
+    return id ? id << 4 | static_cast<std::uint64_t>(lane.number) : 0;
+  }
+
+  /// This row's page was unlinked with all its items done. Erased with others, later; killed before, it is left over.
+  void forget(std::uint64_t stream, std::uint64_t first);
+  /// Erases what was forgotten, if there is enough of it or `all`. An error is said, and the rows are kept for the next time.
+  void erase_forgotten(ThreadContext& me, bool all);
+
+  /// Erases all rows of a stream that was cleared, and forgets its name; `stream` as the tier knows it. `not_found`: it was forgotten before.
+  Status erase_stream(ThreadContext& me, std::uint64_t stream);
+
+  /// A participant died: it may have left rows over.
+  void note_death() { deaths_.store(true, std::memory_order_relaxed); }
+  bool take_death() { return deaths_.load(std::memory_order_relaxed) && deaths_.exchange(false); }
+
+  /// Rows of logs that were read last: they never change. Null: not there.
+  std::shared_ptr<const SpilledPage> cached(std::uint64_t stream, std::uint64_t seq);
+  void cache(std::shared_ptr<const SpilledPage> row);
+
+ private:
+  Status remember_identity(ThreadContext& me, Tier& tier, bool known);
+
+  struct Forgotten {
+    std::uint64_t stream, first;
+  };
+  std::string folder_;
+  std::mutex opening_;
+  std::shared_ptr<Tier> kept_;
+  std::atomic<Tier*> tier_{nullptr};
+  std::mutex mutex_;
+  std::set<std::uint64_t> declared_;
+  std::vector<Forgotten> forgotten_;
+  std::atomic<std::size_t> forgotten_count_{0};
+  std::atomic<bool> deaths_{false};
+  std::array<std::shared_ptr<const SpilledPage>, 8> cache_;
+  std::size_t next_in_cache_ = 0;
+};
+
+}  // namespace headpond::internal
