@@ -683,7 +683,8 @@ int main(int argc, char** argv) {
     for (bool twice : {false, true}) {
       if (words[0] == "run" ? twice != asked : (twice ? !op.twice || settings.only_single : asked)) continue;
       settings.twice = twice;
-      if (quick) settings.most = 40, settings.most_twice = 5;
+      if (quick && op.quick < (twice ? 40 : 1)) continue;
+      if (quick) settings.most = static_cast<std::size_t>(op.quick), settings.most_twice = 5;
       drive(op, settings, totals);
     }
   }

@@ -10,6 +10,10 @@
 #include <stdexcept>
 #include <thread>
 
+#include "src/attachment.h"
+#include "src/spill.h"
+#include "src/tier_side.h"
+
 namespace crash {
 
 using namespace headpond;
@@ -94,6 +98,15 @@ void Stage::ack(std::size_t count) {
 }
 void Stage::pop(std::size_t count) {
   for (std::size_t i = 0; i < count; i++) must(work->pop(), "pop");
+}
+Status Stage::spill(std::uint64_t bytes) {
+  auto attachment = must(internal::Attachment::open(name, Options{}, false), "attach");
+  internal::Spilled out;
+  return internal::spill_some(*attachment->thread(), bytes, out);
+}
+void Stage::open_tier() {
+  auto attachment = must(internal::Attachment::open(name, Options{}, false), "attach");
+  must(attachment->tier_side().tier(*attachment->thread()).status(), "open the tier");
 }
 void Stage::start_victim(const Options& options) {
   scratch->victim = 0;
@@ -498,6 +511,87 @@ const std::vector<Operation>& catalogue() {
          .prepare = [](Stage& s) { s.append(1, 2), must(s.audit->commit("reader", 1), "commit"); },
          .operate = [](Stage& s) { return s.audit->drop_cursor("reader"); },
          .allowed = {" | log 1=1 2=2 | cursor 1", " | log 1=1 2=2"}});
+
+    // ------------------------------------------------------------------------------------------------------ the durable tier
+    auto spill = [](Stage& s) -> Status { return s.spill(1 << 20); };
+    auto spilled = [](std::uint64_t to) {
+      return [to](Stage& s) { s.push(1, to), must(s.spill(1 << 20), "spill"); };
+    };
+    Operation out_it_goes{.name = "spill",
+                          .state = "first",  // the tier is made, too
+                          .prepare = items(70),
+                          .operate = spill,
+                          .allowed = {run(1, 70)},
+                          .twice = true,
+                          .quick = 0};
+    add(out_it_goes);
+    out_it_goes.state = "again", out_it_goes.twice = false, out_it_goes.quick = 12;
+    out_it_goes.prepare = [=](Stage& s) { spilled(70)(s), s.pop(8), s.push(71, 96); };
+    out_it_goes.prepare_doomed = [](Stage& s) { s.warm(), s.open_tier(); };
+    out_it_goes.allowed = {run(9, 96)}, add(out_it_goes);
+    out_it_goes.quick = 0, out_it_goes.state = "acked", out_it_goes.prepare = [](Stage& s) {
+      s.push(1, 70), s.claim(30);
+      for (std::size_t i = 10; i < 20; i++) must(s.claims[i].ack(), "ack");
+      s.claims.clear(), s.open_tier();
+    };
+    out_it_goes.allowed = {[] {
+      std::string left;
+      for (std::uint64_t n = 1; n <= 70; n++)
+        if (n <= 10 || n > 20)
+          left += (left.empty() ? "" : " ") + std::to_string(n) + (n <= 30 ? ":2/0" : "");
+      return left;
+    }()};
+    add(out_it_goes);
+    out_it_goes.state = "log", out_it_goes.prepare = [](Stage& s) { s.append(1, 40), s.open_tier(); };
+    out_it_goes.allowed = {[] {
+      std::string all = " | log";
+      for (std::uint64_t n = 1; n <= 40; n++) all += " " + std::to_string(n) + "=" + std::to_string(n);
+      return all;
+    }()};
+    add(out_it_goes);
+    Operation back_it_comes{.name = "refill",
+                            .state = "pop",
+                            .prepare = [=](Stage& s) { spilled(70)(s), s.pop(5); },
+                            .prepare_doomed = [](Stage& s) { s.warm(), s.open_tier(), s.pop(1); },
+                            .operate = [](Stage& s) { return s.work->pop().status(); },
+                            .allowed = {run(7, 70), "7:2/1 " + run(8, 70), run(8, 70)},
+                            .twice = true,
+                            .quick = 12};
+    add(back_it_comes);
+    back_it_comes.state = "cold", back_it_comes.twice = false, back_it_comes.quick = 0;
+    back_it_comes.prepare = [=](Stage& s) { spilled(70)(s), s.pop(6); }, back_it_comes.prepare_doomed = cold;
+    add(back_it_comes);
+    back_it_comes.state = "not-ahead",
+    back_it_comes.prepare_doomed = [](Stage& s) { s.warm(), s.open_tier(); };
+    add(back_it_comes);
+    add({.name = "clear",
+         .state = "spilled",
+         .prepare = spilled(70),
+         .prepare_doomed = [](Stage& s) { s.warm(), s.open_tier(); },
+         .operate = [](Stage& s) { return s.work->clear().status(); },
+         .allowed = {run(1, 70), ""},
+         .twice = true,
+         .quick = 12});
+    add({.name = "erase-rows",
+         .state = "popped",
+         .prepare = spilled(70),
+         .prepare_doomed = [](Stage& s) { s.warm(), s.pop(60); },
+         .operate = [](Stage& s) { return s.pond->reap().status(); },
+         .allowed = {run(61, 70)},
+         .quick = 12});
+    add({.name = "trim",
+         .state = "spilled",
+         .prepare = [](Stage& s) { s.append(1, 40), must(s.spill(1 << 20), "spill"); },
+         .prepare_doomed = [](Stage& s) { s.warm(), s.open_tier(); },
+         .operate = [](Stage& s) { return s.audit->trim(40).status(); },
+         .allowed = {[] {
+                       std::string all = " | log";
+                       for (std::uint64_t n = 1; n <= 40; n++)
+                         all += " " + std::to_string(n) + "=" + std::to_string(n);
+                       return all;
+                     }(),
+                     " | log 40=40"},
+         .quick = 12});
 
     // ------------------------------------------------------------------------------------------------------- pages, processes
     add({.name = "shrink",

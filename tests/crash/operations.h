@@ -47,6 +47,10 @@ struct Stage {
   void claim(std::size_t count = 1);
   void ack(std::size_t count);
   void pop(std::size_t count);
+  /// Spills about so many bytes, or all that may go.
+  Status spill(std::uint64_t bytes);
+  /// Opens the durable tier, so that the operation is not its first use.
+  void open_tier();
   /// A process that claims one item and waits to be killed; `scratch->victim`.
   void start_victim(const Options& options);
 };
@@ -73,6 +77,7 @@ struct Operation {
   bool attaches = false;             // the doomed one is not attached before
   bool removes = false;              // the pond may be gone afterwards
   bool twice = false;                // the reaper is killed, too
+  int quick = 40;                    // points in `quick`, 0: left to `all`; what uses a disk takes its time
   bool waiter = false;               // a third process is asleep in claim(2s)
   std::string full_name() const { return name + "/" + state; }
 };
