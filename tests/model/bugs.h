@@ -75,7 +75,9 @@ constexpr Bugs  // 192 and on: followers, delayed items, trim, cause of death, t
   kAbandonNoWake = bug(228), kDueWakeAlways = bug(229), kCauseLeft = bug(230),
   kPassedForgotten = bug(90), kPassedFirstOnly = bug(91), kPassedNotReturning = bug(92), kPassedUnpinned = bug(93),
   kStraightNoEpoch = bug(94), kStraightUnchecked = bug(95), kStraightOldHint = bug(96), kStraightCopyLate = bug(97), kStraightCopyUnpinned = bug(98), kStraightNamed = bug(99), kStraightUnconfirmed = bug(100),
-  kAckUnheld = bug(101);
+  kAckUnheld = bug(101),
+  kRowFlagLate = bug(102), kSpillOverHole = bug(103), kRefillNoClose = bug(104), kRefillUnflagged = bug(105), kRefillExact = bug(106), kRowGoesAtRefill = bug(107), kRowGoesInGap = bug(108), kClaimPassesGap = bug(109),
+  kGapEndUnchecked = bug(110), kGapRowExact = bug(111), kSpillUnconfirmed = bug(112), kRefillUnconfirmed = bug(113), kClearJournalLate = bug(114), kClearGapsStay = bug(115), kRefillPastGap = bug(116), kRowBeforePage = bug(117), kForgetEarly = bug(118), kRowWithPage = bug(119), kNoLeftoverSweep = bug(120), kSweepListLate = bug(121), kSweepUnvalidated = bug(122), kSweepGapsOnly = bug(123);
 // clang-format on
 struct BugName {
   const char* name;
@@ -179,6 +181,29 @@ constexpr BugName kBugs[] = {
     {"straight_named", kStraightNamed, "a straight pop leaves its name and the claims count in DONE"},
     {"straight_unconfirmed", kStraightUnconfirmed, "a straight pop does not look at the descriptor again"},
     {"ack_unheld", kAckUnheld, "an ack without an operation pin comes after the hold pin has been dropped"},
+    // rows and gaps
+    {"row_flag_late", kRowFlagLate, "`has row` is set after the row's COMMIT"},
+    {"refill_unflagged", kRefillUnflagged, "a page that was refilled does not say that it has a row"},
+    {"row_goes_at_refill", kRowGoesAtRefill, "a row is deleted when it has been refilled"},
+    {"row_goes_in_gap", kRowGoesInGap, "whoever recycles a page with a row deletes it, though it is in a gap"},
+    {"spill_over_hole", kSpillOverHole, "written: below `dense` a page is spilled though ids are missing beside it"},
+    {"refill_exact", kRefillExact, "below `dense`, too, a refill looks for the very next id"},
+    {"refill_no_close", kRefillNoClose, "below `dense`, too, a gap without a row is damage"},
+    {"refill_past_gap", kRefillPastGap, "below `dense` the nearest row is taken, though it is not before the page behind the gap"},
+    {"row_before_page", kRowBeforePage, "VARIANT (holds, with spill_over_hole too): below `dense` a row goes before its page is unlinked"},
+    {"row_with_page", kRowWithPage, "VARIANT (holds, without a sweep too): a row goes when its page is recycled, before that is zeroed"},
+    {"no_leftover_sweep", kNoLeftoverSweep, "nobody looks for rows whose eraser was killed"},
+    {"sweep_list_late", kSweepListLate, "the rows are listed after the chain was walked"},
+    {"sweep_unvalidated", kSweepUnvalidated, "the walk for leftovers does not validate its pages"},
+    {"sweep_gaps_only", kSweepGapsOnly, "only rows in gaps are in use, those of pages are not"},
+    {"forget_early", kForgetEarly, "a cleared stream is forgotten by the durable tier while its pages are there"},
+    {"gap_end_unchecked", kGapEndUnchecked, "a log's reader does not validate the page behind a gap"},
+    {"gap_row_exact", kGapRowExact, "a log's reader looks for a row that begins at its id, not for one that contains it"},
+    {"spill_unconfirmed", kSpillUnconfirmed, "a spiller does not look at the stream's state again in the section"},
+    {"refill_unconfirmed", kRefillUnconfirmed, "a refiller does not look at the stream's state again in the section"},
+    {"clear_journal_late", kClearJournalLate, "CLEAR is written after the directory has forgotten the stream"},
+    {"clear_gaps_stay", kClearGapsStay, "gaps of a tombed stream keep their ends"},
+    {"claim_passes_gap", kClaimPassesGap, "a claim goes on behind a gap"},
     // the allocator's section
     {"allocate_life_unlogged", kAllocateLifeUnlogged, "the life is set in the section, not through its journal"},
     {"allocate_life_late", kAllocateLifeLate, "the life is set after the section"},

@@ -19,11 +19,13 @@ struct Scenario {
   bool cursors = false;  // claimers keep a private cursor in stream A
   int lanes = 0;         // 0: streams A and B are just there; else names lead through the directory to descriptors with so many lanes
   int descriptors = 2;
-  bool allocator = false;     // pages are allocated and freed in the allocator's section, not in one step
-  const char* due = nullptr;  // the due time of each item: stream B is a lane of delayed items, both lanes share A's bell
-  bool touch = false;         // sets of streams and owners
-  int limit = 0;              // a record with so many claims is buried in stream B, with its cause of death
-  bool order = false;         // claims look back at what they have passed, and their order is checked
+  bool allocator = false;      // pages are allocated and freed in the allocator's section, not in one step
+  const char* due = nullptr;   // the due time of each item: stream B is a lane of delayed items, both lanes share A's bell
+  bool touch = false;          // sets of streams and owners
+  int limit = 0;               // a record with so many claims is buried in stream B, with its cause of death
+  bool order = false;          // claims look back at what they have passed, and their order is checked
+  bool gaps = false;           // a claim that meets a gap refills it and begins again
+  const char* rows = nullptr;  // a rebuilt stream: the ids of rows with one record each, then the first id of the tail
 };
 
 enum { OFF, RAN };  // a step that cannot run now leaves the state alone
@@ -41,6 +43,7 @@ class Model {
 
   Model(const Scenario& scenario, Bugs bug_set) : sc(scenario), bugs(bug_set), procs(scenario.script.size()) {}
   State initial();
+  void rebuilt(State& s);
   int step(State& s, int me, char op);
   int named(State& s, int me, char op);
   int operate(State& s, int me, char op, int k);
@@ -238,6 +241,13 @@ class Model {
       if (r.count && r.first_seq == seq) return &r;
     return nullptr;
   }
+  Row* row_after(State& s, int k, int seq, int end);
+  void delete_row(State& s, int first_seq);
+  bool moves() const {
+    for (const std::string& script : sc.script)
+      if (script.find_first_of("dDjJ*%@") != std::string::npos) return true;
+    return false;
+  }
   u16 predecessor(const State& s, int k, u16 r, bool& found) const;
 
   // ---- operations (operations.h)
@@ -286,6 +296,7 @@ class Model {
   void returned_by_time(State&, u16 r, int off, u32 w);
   int read_log(State&, Proc&, int k);
   int maintain(State&, Proc&, int me);
+  int leftovers(State&, Proc&, int k);
   int spill(State&, Proc&, int me, int k);
   int refill(State&, Proc&, int me, int k);
   int reap(State&, Proc&, int me);
@@ -296,7 +307,9 @@ class Model {
   int give_back(State&, Proc&, int me);
   int look_up(State&, Proc&, int me, int name, char o);
   int clear(State&, Proc&, int me, int name, char o);
-  int sweep(State&, Proc&, char o);
+  int sweep(State&, Proc&, int me, char o);
+  int sweep_from() const;
+  void erase_cleared(State&);
   int free_descriptor(State&, Proc&, int me);
   int look_again(Proc& p, const char* why);  // the handle is out of date, or a tomb was met
   // Is the page, pinned and valid, of the generation that the handle names, and is nobody clearing it? Its stream need not be compared: a word of a lane only ever
@@ -313,6 +326,7 @@ class Model {
   bool alone(State& s, char op);
   void clear_alone(State& s, int name);
   void none_left(State& s);
+  void check_rebuild(const State& s);
   void join(State& s);
   void drain_alone(State& s);
 };

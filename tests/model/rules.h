@@ -5,6 +5,8 @@ static Scenario buried_at(int limit, Scenario s) { return s.limit = limit, s; }
 static Scenario touched(Scenario s) { return s.touch = true, s; }
 static Scenario ordered(Scenario s) { return s.order = true, s; }
 static Scenario cursors_too(Scenario s) { return s.cursors = true, s; }
+static Scenario gaps(Scenario s) { return s.gaps = true, s; }
+static Scenario rebuilt(const char* rows, Scenario s) { return s.rows = rows, s.gaps = true, s; }
 static Scenario cleared(Scenario s) { return s.lanes = 1, s; }
 static const std::vector<Scenario> kRules = {
     log_of({"follow", 2, 4, 0, {"p", "w", "w"}, 1, true, "one append, two followers"}),
@@ -78,6 +80,28 @@ static const std::vector<Scenario> kRules = {
     cursors_too({"straightgap", 4, 2, 3, {"cc^", "sf"}, 1, false, "the page is spilled and comes back"}),
     cleared({"straightclear", 3, 3, 1, {"!", "n", "^"}, 1, false, "a straight pop under a clear"}),
     {"heldack", 2, 2, 2, {"k", "e", "cmP", "0C"}, 0, false, "a late ack of a held page that another stream would have by now"},
+
+    gaps({"rows", 4, 2, 3, {"s", "ccm"}, 2, false, "a page is spilled, refilled by a claim, drained and recycled"}),
+    gaps({"rowsagain", 4, 2, 3, {"ss", "ccm", "x"}, 1, false, "it is spilled again"}),
+    gaps({"left", 5, 2, 3, {"ccm", "s", "$"}, 1, false, "rows are swept while a page is spilled, refilled and recycled"}),
+    gaps({"leftspill", 5, 2, 3, {"s", "$", "f"}, 1, false, "the same, without consumers"}),
+    gaps({"leftagain", 5, 2, 4, {"sf", "sf", "$"}, 0, false, "two pages come and go under the sweep"}),
+    gaps({"leftlate", 5, 2, 2, {"pps", "$"}, 1, false, "a page is linked behind the walk, and spilled"}),
+    gaps({"leftlife", 5, 2, 4, {"sf", "$", "mPP"}, 0, false, "its pages are another stream's"}),
+    gaps(ordered({"roworder", 5, 2, 3, {"s", "ccc", "p"}, 1, false, "a lone claimer over a gap"})),
+    gaps(cursors_too(ordered({"rowcursor", 5, 2, 3, {"sp", "ccc", "f"}, 1, false, "with a private cursor"}))),
+    log_of({"gapread", 4, 2, 4, {"ss", "/", "mPP"}, 1, true, "a reader comes over a gap whose end is spilled and recycled"}),
+    log_of({"gaphalf", 4, 3, 3, {"pps", "//"}, 1, true, "a reader stands in the middle of a page that is spilled"}),
+    gaps(cleared({"cleargap", 5, 2, 3, {"s!m", "c"}, 1, false, "a stream with a gap is cleared"})),
+    gaps(cleared({"clearspill", 4, 2, 3, {"s", "!m"}, 1, false, "while a page is spilled"})),
+    gaps(cleared({"clearrefill", 5, 2, 3, {"sf", "!m"}, 1, false, "while a page is refilled"})),
+    gaps(cleared({"cleargaps2", 4, 2, 3, {"s!", "!", "m"}, 1, false, "two clear"})),
+    {"refillold", 6, 3, 5, {"sfs", "ccc", "f"}, 0, false, "a row is refilled, used and spilled again under a slow refiller"},
+    {"spilltwo", 4, 3, 5, {"s", "s", "ccc"}, 0, false, "two spillers of the same page"},
+    rebuilt("246", {"dense", 4, 2, 2, {"cc", "f"}, 2, false, "a rebuilt stream, holes between its rows"}),
+    rebuilt("246", {"densepush", 5, 2, 2, {"ccm", "pp", "s"}, 1, false, "and pushes, and a page spilled again"}),
+    rebuilt("#24.67", {"densehole", 6, 2, 3, {"m", "sf", "c"}, 1, false, "a page goes from between two"}),
+    rebuilt("24", {"densepast", 5, 2, 2, {"ccc", "pps", "x"}, 1, false, "the nearest row is of a page behind the gap"}),
 };
 static const std::vector<Scenario> kRuleWalks = {
     due_at("123123", {"delays", 6, 3, 0, {"++", "+", "z*zz*", "*%c", "cc", "E", "xx"}, 2, false, "delayed items, leases, waiters, deaths"}),
@@ -132,10 +156,10 @@ static const std::vector<Seed> kRuleSeeds = {
     {"passed_forgotten", "order", 0, "e"},
     {"passed_forgotten", "orderpage", 0, "e"},
     {"passed_first_only", "ordertwo", 0, "e"},
-    {"passed_first_only", "orderpages", 0, "e"},
+    {"passed_first_only", "orderpages", 0, "e", true},
     {"passed_not_returning", "orderback", 0, "e"},
     {"passed_not_returning", "orderbackpage", 0, "e"},
-    {"passed_unpinned", "ordergone", 0, "e"},
+    {"passed_unpinned", "ordergone", 0, "e", true},
     {"straight_no_epoch", "straightback", 0, "e"},
     {"straight_unchecked", "straightlife", 0, "e"},
     {"straight_old_hint", "straighthint", 0, "e"},
@@ -143,4 +167,22 @@ static const std::vector<Seed> kRuleSeeds = {
     {"straight_named", "straightmove", 0, "ke"},
     {"straight_unconfirmed", "straightclear", 0, "e"},
     {"ack_unheld", "heldack", 0, "e"},
+    {"row_flag_late,no_leftover_sweep", "rows", 1, "k"},
+    {"refill_unflagged,no_leftover_sweep", "rows", 0, "k"},
+    {"no_leftover_sweep", "rows", 1, "k"},
+    {"sweep_list_late", "leftlate", 0, "e"},
+    {"sweep_gaps_only", "leftspill", 0, "e"},
+    {"sweep_unvalidated", "leftlife", 0, "e"},
+    {"row_goes_at_refill", "rows", 0, "e"},
+    {"row_goes_in_gap", "rows", 0, "e"},
+    {"gap_end_unchecked", "gapread", 0, "e"},
+    {"gap_row_exact", "gaphalf", 0, "e"},
+    {"clear_gaps_stay", "cleargap", 0, "k"},
+    {"clear_journal_late", "cleargaps2", 1, "k"},
+    {"claim_passes_gap", "roworder", 0, "e"},
+    {"refill_exact", "dense", 0, "k"},
+    {"refill_no_close", "dense", 0, "k"},
+    {"refill_past_gap", "densepast", 1, "k"},
+    {"spill_over_hole", "densehole", 0, "k"},
+    {"forget_early", "clearspill", 1, "k"},
 };

@@ -21,7 +21,7 @@ using u16 = uint16_t;
 using u32 = uint32_t;
 using u64 = uint64_t;
 
-constexpr int kMaxPages = 6, kMaxSlots = 5, kStreams = 4, kNames = 2, kMaxProcs = 7, kMaxOwners = 9, kMaxItems = 16, kMaxRows = 4;
+constexpr int kMaxPages = 6, kMaxSlots = 5, kStreams = 4, kNames = 2, kMaxProcs = 7, kMaxOwners = 9, kMaxItems = 16, kMaxRows = 4, kNoEnd = 255;
 
 // ------------------------------------------------------------------------------------------------------------- record
 enum RecordState : u32 { FREE, WRITING, READY, CLAIMED, RETURNING, DONE, SEAL, SPILLING };
@@ -75,8 +75,8 @@ constexpr u16 kHeadOf = 0x00F0;  // `prev` of the page that begins stream k: kHe
 
 struct Page {
   u16 life, next, prev, tail, head;
-  u8 first_seq, stream, epoch, pad;
-  u16 due, owners;  // owners: a bit for each that has named itself here
+  u8 first_seq, stream, epoch, has_row;  // has_row: a row of the durable tier may bear its first id
+  u16 due, owners;                       // owners: a bit for each that has named itself here
   u32 word[kMaxSlots];
   u32 source[kMaxSlots];  // of a move
   u16 lease[kMaxSlots];
@@ -95,6 +95,7 @@ struct Section {  // a robust mutex with its undo journal
   Undo journal[4];
   u16 due;     // of a stream of delayed items
   u8 trimmed;  // of a log: ids below it are gone; only rises
+  u8 dense;    // rows below this id have holes between them, since a rebuild; all that were left then are live
 };
 struct Stream : Section {
   u16 first, tailp, headp;
@@ -155,6 +156,8 @@ struct State {
   Section directory, allocator;
   u16 entry[kNames], desc[kStreams];  // directory: name -> handle; descriptors: generation and state
   u16 floor[kNames];
+  u8 cleared_upto[kNames];     // in the journal of the durable tier: what its rows say up to here is cleared
+  u8 forgotten_upto;           // of the first name: the durable tier does not know the streams of rows up to here any more
   u8 base[kStreams];           // ids of a descriptor begin above base; those of the name's next one above floor
   u16 bits, size[kMaxPages];   // the allocator's bitmap and the sizes of its pages (one unit each)
   u8 kills, stops, now;        // now: the clock

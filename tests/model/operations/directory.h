@@ -84,7 +84,10 @@ inline int Model::clear(State& s, Proc& p, int me, int name, char o) {
   auto lane_done = [&](const char* what) {
     int lane = p.i + 1;
     u8 last = p.last;
-    reset(p, lane < sc.lanes ? CR_LANE : has(kDirectoryBeforeTombs) && o == '!' ? SW_FIRST : CR_ENTER);
+    reset(p, lane < sc.lanes                          ? CR_LANE
+             : has(kDirectoryBeforeTombs) && o == '!' ? SW_FIRST
+             : sc.gaps && !has(kClearJournalLate)     ? CR_JOURNAL
+                                                      : CR_ENTER);
     p.last = last;
     if (lane < sc.lanes) p.i = lane;
     if (p.pc == SW_FIRST) p.tgt = d * sc.lanes, p.dgen = gen_of(h);
@@ -158,6 +161,14 @@ inline int Model::clear(State& s, Proc& p, int me, int name, char o) {
       p.last = std::max<int>(p.last, s.page[page_of(p.r)].first_seq + p.cnt - 1);
       return lane_done("tomb");
     }
+    case CR_JOURNAL:  // a commit of the durable tier: what a rebuild finds up to here is cleared
+      s.cleared_upto[name] = std::max<u8>(s.cleared_upto[name], p.last);
+      return go(p, CR_ENTER, "clear: CLEAR up to id %d in the journal", p.last);
+    case CR_JOURNAL_LATE: {
+      s.cleared_upto[name] = std::max<u8>(s.cleared_upto[name], p.last);
+      p.last = 0;
+      return go(p, CR_SWEEP, "clear: CLEAR in the journal");
+    }
     case CR_ENTER:
       NEEDS_EMPTY;
       if (!enter(s, t, me)) return OFF;
@@ -186,6 +197,7 @@ inline int Model::clear(State& s, Proc& p, int me, int name, char o) {
     case CR_FLOOR_LATE: s.floor[name] = std::max<u16>(s.floor[name], p.last); return go(p, CR_LEAVE, "clear: new ids are above %d", s.floor[name]);
     case CR_LEAVE:
       t.mutex = 0;
+      if (has(kClearJournalLate) && sc.gaps) return go(p, CR_JOURNAL_LATE, "clear: leave");
       reset(p, CR_RING);
       if (has(kClearNoWake) || !waits_) p.pc = CR_SWEEP;
       say("clear: leave");
@@ -218,7 +230,7 @@ inline int Model::clear(State& s, Proc& p, int me, int name, char o) {
       if (o != '!') return go(p, DI_ENTER, "clear: helped");
       if (has(kDirectoryBeforeTombs)) return go(p, CR_LANE, "clear: now the tombs");
       p.tgt = d * sc.lanes, p.dgen = gen_of(h);
-      return go(p, has(kNoSweep) ? CR_END : SW_FIRST, "clear: sweep");
+      return go(p, has(kNoSweep) ? CR_END : sweep_from(), "clear: sweep");
     case CR_END:
       NEEDS_ROOM;
       store(p, A_PIN + p.pinslot, 0);
@@ -239,9 +251,32 @@ inline void Model::ended(State& s, u32 w) {
   s.swept |= 1 << item;
 }
 // READY and CLAIMED -> DONE in one lane of a tombed descriptor, p.tgt. WRITING and RETURNING are left: somebody comes again.
-inline int Model::sweep(State& s, Proc& p, char o) {
+inline int Model::sweep_from() const { return sc.gaps && !has(kClearGapsStay) ? CG_ENTER : SW_FIRST; }
+inline int Model::sweep(State& s, Proc& p, int me, char o) {
   int k = p.tgt, d = k / sc.lanes;
+  Stream& t = s.stream[k];
   switch (p.pc) {
+    case CG_ENTER:
+      NEEDS_EMPTY;
+      if (!enter(s, t, me)) return OFF;
+      if (t.entries) {
+        undo_one(s, t);
+        say("section: undo one word of the dead");
+        return RAN;
+      }
+      return go(p, CG_CUT, "cut: section");
+    case CG_CUT:
+      for (u16 r = life_gen(s.desc[d]) == p.dgen ? target(t.first) : 0; r; r = target(s.page[page_of(r)].next)) {
+        u16 next = s.page[page_of(r)].next;
+        if (!(next & kGap)) continue;
+        t.refills++;
+        journal(s, t, A_NEXT + page_of(r), target(next));
+        say("cut: page %d follows page %d", page_of(next), page_of(r));
+        return RAN;
+      }
+      commit(t);
+      return go(p, CG_LEAVE, "cut: commit");
+    case CG_LEAVE: t.mutex = 0; return go(p, SW_FIRST, "cut: leave");
     case SW_FIRST:
       p.r = target(s.stream[k].first), p.off = 0, p.fresh = 1;
       return go(p, p.r ? SW_PIN : SW_END, "sweep: first page is %d", page_of(p.r));
@@ -286,15 +321,31 @@ inline int Model::sweep(State& s, Proc& p, char o) {
       store(p, A_PIN + p.pinslot, 0);
       p.r = 0, p.off = p.fresh = 0;
       if (o == '!' && ++p.tgt % sc.lanes) return go(p, SW_FIRST, "sweep: next lane");
-      return go(p, o == '!' ? CR_END : MT_ENTER, "sweep: end");
+      return go(p, o == '!' ? CR_END : sc.gaps ? SW_ROWS : MT_ENTER, "sweep: end");
+    case SW_ROWS:
+      erase_cleared(s);
+      if (has(kForgetEarly)) s.forgotten_upto = s.cleared_upto[0];
+      return go(p, MT_ENTER, "sweep: rows up to id %d are deleted", s.cleared_upto[0]);
   }
   abort();
+}
+inline void Model::erase_cleared(State& s) {  // a commit of the durable tier
+  for (Row& row : s.row)
+    if (row.count && row.first_seq + row.count - 1 <= s.cleared_upto[0]) {
+      for (u32 w : row.word)
+        if (state_of(w) == READY && !((s.acked | s.swept) >> rec(w).item & 1)) ended(s, w);
+      row = Row{};
+    }
 }
 // A tombed descriptor may be used again when `first` of every lane is the tomb: seen in that lane's section, so that no journal takes it back.
 inline int Model::free_descriptor(State& s, Proc& p, int me) {
   Section& t = s.directory;
   int d = p.tgt / sc.lanes;
   switch (p.pc) {
+    case FD_ROWS:  // no page is left that somebody could still spill
+      erase_cleared(s);
+      return go(p, FD_FORGET, "free: rows up to id %d are deleted", s.cleared_upto[0]);
+    case FD_FORGET: s.forgotten_upto = s.cleared_upto[0]; return go(p, FD_ENTER, "free: the durable tier forgets the stream");
     case FD_ENTER:
       NEEDS_EMPTY;
       if (!enter(s, t, me)) return OFF;

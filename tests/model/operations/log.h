@@ -60,7 +60,7 @@ inline int Model::read_on(State& s, Proc& p, int k) {
       store(p, A_PIN + p.pinslot, page_of(p.r) + 1);
       return go(p, TD_VALID, "read on: pin page %d", page_of(p.r));
     case TD_VALID: {
-      bool ok = valid(s, p.r) || has(kTrimUnchecked);
+      bool ok = valid(s, p.r) || has(kTrimUnchecked) || (p.n && has(kGapEndUnchecked));
       return go(p, ok ? TD_SEQ : TD_FIRST, "read on: page %d is in %s", page_of(p.r), ok ? "the same life" : "another life");
     }
     case TD_SEQ: {
@@ -82,6 +82,7 @@ inline int Model::read_on(State& s, Proc& p, int k) {
       Row* row = nullptr;
       for (Row& r : s.row)
         if (r.count && r.first_seq <= p.after && p.after < r.first_seq + r.count) row = &r;
+      if (row && has(kGapRowExact) && row->first_seq != p.after) row = nullptr;
       if (!row) return go(p, TD_NO_ROW, "read on: no row of id %d", p.after);
       p.seq = row->first_seq;
       for (int off = 0; state_of(row->word[off]) != SEAL;) {
@@ -126,7 +127,7 @@ inline int Model::read_on(State& s, Proc& p, int k) {
       NEEDS_ROOM;
       store(p, A_PIN + p.pinslot, 0);
       for (int i = 0; i < kMaxItems; i++)
-        if (s.seq_of[i] && p.must >> i & 1 && !(p.seen >> i & 1) && s.seq_of[i] >= t.trimmed && s.seq_of[i] < p.after)
+        if (s.seq_of[i] && stream_of_[i] == k && p.must >> i & 1 && !(p.seen >> i & 1) && s.seq_of[i] >= t.trimmed && s.seq_of[i] < p.after)
           fail("a reader skipped a live id");
       say("read on: up to id %d", p.after);
       finish(p);

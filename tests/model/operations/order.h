@@ -48,7 +48,16 @@ inline u16 Model::ready_now(const State& s, int stream) const {
   for (int g = 0; g < sc.pages; g++)
     if (s.page[g].stream == stream && (life_state(s.page[g].life) == LINKED || life_state(s.page[g].life) == PSPILLING))
       for (u32 w : s.page[g].word)
-        if (state_of(w) == READY) ready |= 1 << rec(w).item;
+        if (state_of(w) == READY || state_of(w) == SPILLING) ready |= 1 << rec(w).item;
+  for (u16 r = target(s.stream[stream].first); r && sc.gaps; r = target(s.page[page_of(r)].next)) {  // and what is in gaps
+    const Page& g = s.page[page_of(r)];
+    if (!(g.next & kGap)) continue;
+    for (const Row& row : s.row)
+      for (u32 w : row.word)
+        if (row.first_seq >= g.first_seq + sealed_count(s, page_of(r)) && row.first_seq < s.page[page_of(target(g.next))].first_seq &&
+            state_of(w) == READY)
+          ready |= 1 << rec(w).item;
+  }
   return ready;
 }
 inline void Model::begin_order(const State& s, Proc& p) const {
