@@ -68,8 +68,9 @@ Result<std::shared_ptr<const SpilledPage>> lay_out_row(Lane& lane, const TierRow
                                          std::to_string(image.format) + ": upgrade headpond");
   auto out = std::make_shared<SpilledPage>();
   std::uint64_t bytes = kFirstRecord + row.bytes.size() - sizeof image;
-  out->memory = std::make_unique<std::uint64_t[]>(bytes / 8);
+  out->memory = std::make_unique_for_overwrite<std::uint64_t[]>(bytes / 8);
   char* base = reinterpret_cast<char*>(out->memory.get());
+  std::memset(base, 0, kFirstRecord);
   std::memcpy(base + kFirstRecord, row.bytes.data() + sizeof image, bytes - kFirstRecord);
   out->stream = row.stream, out->first = row.first, out->last = row.last;
   out->view = {Reference{}, reinterpret_cast<PageHeader*>(base), base, bytes};

@@ -57,7 +57,7 @@ std::uint64_t reserve_units(const Segment& segment) {
   std::uint64_t usual =
       std::min<std::uint64_t>(segment.max_page_bytes() / kUnit, segment.limit_bytes() / kUnit / 16);
   return std::max(usual, std::min(segment.header().largest_spilled.load(std::memory_order_relaxed),
-                                  segment.limit_bytes() / kUnit / 8));
+                                  segment.limit_bytes() / kUnit / kLargestSpilledPart));
 }
 
 int hint_of(std::uint32_t units) { return units > 32 ? 7 : std::countr_zero(std::bit_ceil(units)); }

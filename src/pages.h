@@ -20,6 +20,9 @@
 
 namespace headpond::internal {
 
+/// The largest page that may be spilled, as a part of the limit: a refill must find room for it, so as much may be kept in reserve.
+constexpr std::uint64_t kLargestSpilledPart = 4;
+
 /// A page that belongs to this participant: BUILDING, all zero.
 struct NewPage {
   Reference reference;

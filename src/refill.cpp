@@ -25,10 +25,11 @@ class Refiller {
     if (Code code = find_gap(); code != Code::ok) return code == Code::fenced ? Code::ok : code;
     auto row = load();
     if (!row) return row.code() == Code::fenced ? Code::ok : lane_.failed(row.status());
-    if (Code code = build(**row); code != Code::ok) return code;
+    if (*row)
+      if (Code code = build(**row); code != Code::ok) return code;
     Code code = link();
     if (code != Code::ok) {
-      give_back(lane_.me, page_, kFirstRecord + written_);
+      if (page_.header) give_back(lane_.me, page_, kFirstRecord + written_);
       return code == Code::fenced ? Code::ok : code;
     }
     ring(lane_.segment, lane_.stream.bell, Wake::all);
@@ -44,6 +45,9 @@ class Refiller {
     next_ = Reference{page.header->next.load(std::memory_order_acquire)};
     if (!next_.gap()) return Code::fenced;
     first_ = end_of(page);
+    PageView behind;
+    if (!lane_.pin(next_, behind)) return Code::fenced;
+    end_ = id_of(behind, 0);
     return first_ ? Code::ok : lane_.damaged(page, 0, "a gap follows a page that is not sealed");
   }
   bool same_gap() {
@@ -52,18 +56,21 @@ class Refiller {
            lane_.words.gap_version.load(std::memory_order_acquire) == version_ && lane_.current();
   }
 
-  /// 2. fenced: the gap has changed meanwhile.
+  /// 2. fenced: the gap has changed meanwhile. Null: below `dense_from`, and no row is left in the gap: it ends.
   Result<std::shared_ptr<const SpilledPage>> load() {
     auto tier = lane_.me.pond->tier_side().tier(lane_.me);
     if (!tier) return tier.status();
     std::uint64_t id = TierSide::id_of(lane_), until = sys::precise_us() + kReadPatienceUs;
-    auto row = first_ < lane_.words.dense_from.load(std::memory_order_acquire)
-                   ? (*tier)->load_from(id, first_, until)
-                   : (*tier)->load(id, first_, until);
-    if (row) return lay_out_row(lane_, *row);
-    if (row.code() != Code::not_found) return row.status();
+    std::uint64_t dense = lane_.words.dense_from.load(std::memory_order_acquire);
+    bool holes = first_ < dense;
+    auto row = holes ? (*tier)->load_from(id, first_, until) : (*tier)->load(id, first_, until);
+    if (holes && end_ <= dense && (row ? row->first >= end_ : row.code() == Code::not_found))
+      return std::shared_ptr<const SpilledPage>();
+    // that of dense_from itself must be there
+    if (row && row->first <= std::max(first_, dense)) return lay_out_row(lane_, *row);
+    if (!row && row.code() != Code::not_found) return row.status();
     if (!same_gap()) return Code::fenced;
-    missing_row(lane_, first_, first_ + 1);
+    missing_row(lane_, first_, end_);
     return lane_.error;
   }
 
@@ -113,7 +120,7 @@ class Refiller {
     PageView before;
     if (!lane_.pin(before_, before)) return Code::fenced;
     // From here on the evidence of what we do stands in a page that our pin keeps.
-    page_.header->prev.store(before_.raw, std::memory_order_relaxed);
+    if (page_.header) page_.header->prev.store(before_.raw, std::memory_order_relaxed);
     {
       auto section = Section::enter(lane_.me, stream_section(lane_.binding.index()));
       if (!section) return lane_.failed(section.status());
@@ -122,6 +129,11 @@ class Refiller {
           before.header->next.load(std::memory_order_acquire) != next_.raw ||
           lane_.words.gap_version.load(std::memory_order_relaxed) != version_)
         return Code::fenced;
+      if (!page_.header) {  // nothing is left in it
+        lane_.words.gap_version.store(version_ + 1, std::memory_order_release);
+        before.header->next.store(next_.without_gap().raw, std::memory_order_release);
+        return section->leave(), Code::ok;
+      }
       bool more = last_ + 1 < id_of(behind, 0);
       auto rest = [](const Word& all, std::uint64_t mine) {
         std::uint64_t now = all.load(std::memory_order_relaxed);
@@ -144,7 +156,7 @@ class Refiller {
 
   Lane& lane_;
   Reference before_, next_;
-  std::uint64_t version_ = 0, first_ = 0, last_ = 0, written_ = 0;
+  std::uint64_t version_ = 0, first_ = 0, end_ = 0, last_ = 0, written_ = 0;  // the gap is [first_, end_)
   Weight weight_;
   NewPage page_;
 };

@@ -119,6 +119,11 @@ Status end_stream(ThreadContext& me, Binding stream, bool keep_name) {
     lane.any_state = true;
     if (Code code = tomb_lane(lane, next_id); code != Code::ok) return lane.error;
   }
+  // CLEAR in the durable tier before the name goes on: who finds the name empty then may take our word for it. What fails here is said by
+  // who sweeps.
+  if (words.id.load(std::memory_order_acquire))
+    for (int n = 0; n < kLanes; n++)
+      (void)me.pond->tier_side().mark_cleared(me, TierSide::id_of(Lane(me, stream, n)));
   if (Status retired = Directory(me).retire(stream, next_id, keep_name); !retired) return retired;
   ring(me.pond->segment(), words.bell, Wake::all);  // who sleeps here looks the name up again
   ring(me.pond->segment(), words.space_bell, Wake::all);

@@ -18,14 +18,12 @@ namespace {
 /// A page on its way out: SPILLING(me), held.
 struct Leaving {
   PageView page;
-  int hold = -1;  // -1: the operation pin holds it
-  SpilledPage copy;
-  std::string image;
-  std::uint64_t end = 0;  // the id behind its last
+  int hold = -1;                     // -1: the operation pin holds it
+  std::uint64_t first = 0, end = 0;  // ids: its first, the one behind its last
+  Weight weight;
+  std::unique_ptr<std::uint64_t[]> copy;  // at the page's offsets
+  std::string_view image;                 // of that
 };
-
-/// Never more than an eighth of the segment at once: a refill must find room for it.
-std::uint64_t largest_to_spill(const Segment& segment) { return segment.limit_bytes() / 8; }
 
 class Spiller {
  public:
@@ -55,8 +53,7 @@ class Spiller {
   Code choose(SpillFrom from, std::uint64_t bytes) {
     PageView page;
     Reference next{lane_.words.first.load(std::memory_order_acquire)};
-    std::uint64_t before_end = 0, passed = 0, chosen = 0,
-                  dense = lane_.words.dense_from.load(std::memory_order_acquire);
+    std::uint64_t before_end = 0, passed = 0, chosen = 0;
     bool first = true, behind_gap = false, any_gap = from == SpillFrom::any;
     for (Hops hops(lane_.segment); next && !hops.too_many();) {
       bool after_gap = next.gap();
@@ -66,7 +63,7 @@ class Spiller {
       next = Reference{page.header->next.load(std::memory_order_acquire)};
       if (!next || next.is_tomb()) return Code::ok;
       std::uint64_t end = end_of(page);
-      bool in_order = after_gap || std::max(before_end, dense) >= id_of(page, 0);
+      bool in_order = after_gap || before_end == id_of(page, 0);
       bool cold = any_gap || behind_gap || passed >= head_run();
       if (!first && cold && in_order && end && goes_on(next, end) && may_go(page) &&
           mark(page, end, after_gap || next.gap())) {
@@ -83,10 +80,10 @@ class Spiller {
   bool goes_on(Reference next, std::uint64_t end) const {
     return next.gap() || (lane_.segment.backed(next.page()) &&
                           reinterpret_cast<PageHeader*>(lane_.segment.page(next.page()))
-                                  ->first_seq.load(std::memory_order_relaxed) <= end);
+                                  ->first_seq.load(std::memory_order_relaxed) == end);
   }
   bool may_go(const PageView& page) {
-    if (page.bytes > largest_to_spill(lane_.segment)) return false;
+    if (page.bytes > lane_.segment.limit_bytes() / kLargestSpilledPart) return false;
     LifeWord life{lane_.segment.life(page.reference.page()).life.load(std::memory_order_acquire)};
     out_.busy |= life.state() == LifeState::spilling;
     return life.state() == LifeState::linked;
@@ -102,9 +99,11 @@ class Spiller {
         !life.compare_exchange_strong(expected, linked.with(LifeState::spilling, lane_.me.owner).raw,
                                       std::memory_order_acq_rel))
       return false;
-    Leaving leaving{.page = page, .hold = -1, .copy = {}, .image = {}, .end = end};
-    if (!copy(leaving) || !check(leaving, beside_gap)) return unmark(page), false;
-    if (leaving.copy.weight.ids) page.header->row.store(1, std::memory_order_seq_cst);
+    Leaving leaving{.page = page, .first = id_of(page, 0), .end = end, .weight = {}, .copy = {}, .image = {}};
+    // Where nothing is left the page goes by itself. Beside a gap it can't: then a row of its ids alone lets its memory go.
+    if (!copy(leaving) || (leaving.weight.items == 0 && !beside_gap)) return unmark(page), false;
+    if (leaving.weight.items == 0) copy_ids(leaving);
+    if (leaving.weight.ids) page.header->row.store(1, std::memory_order_seq_cst);
     if ((leaving.hold = lane_.me.pond->take_hold(lane_.me)) >= 0)
       lane_.me.pond->participant().hold[leaving.hold].store(page.reference.page(), std::memory_order_seq_cst);
     leaving_.push_back(std::move(leaving));
@@ -121,55 +120,55 @@ class Spiller {
   /// The image: records READY or DONE, of DONE ones no payload. False: another state.
   bool copy(Leaving& leaving) {
     const PageView& page = leaving.page;
-    std::string& image = leaving.image;
-    image.resize(sizeof(ImageHeader) + page.bytes - kFirstRecord);
-    ImageHeader header{kImageFormat, 0};
-    std::memcpy(image.data(), &header, sizeof header);
-    char* base = image.data() + sizeof header - kFirstRecord;  // as if the page's header stood before
+    Weight& weight = leaving.weight;
+    leaving.copy = std::make_unique_for_overwrite<std::uint64_t[]>(page.bytes / 8);
+    char* base = reinterpret_cast<char*>(leaving.copy.get());
+    bool log = lane_.is_log();
     for (std::uint64_t offset = kFirstRecord; page.holds(offset);) {
       RecordWord word{page.word(offset).load(std::memory_order_acquire)};
       if (word.state() == RecordState::seal) {
         std::memcpy(base + offset, &word.raw, 8);
-        image.resize(sizeof header + offset + 8 - kFirstRecord);
-        return true;
+        weight.end = offset + 8;
+        return seal_image(leaving),
+               word.sealed_ids() == weight.ids && leaving.first + weight.ids == leaving.end;
       }
-      std::uint64_t extent = page.extent(offset, word);
+      std::uint64_t extent = page.extent(offset, word), head = extent;
       bool ready = word.state() == RecordState::ready;
       if (!extent || (!ready && word.state() != RecordState::done)) return false;
       if (word.owner() != 0) word = word.acked();
+      if (ready) {
+        std::uint64_t size = page.payload(offset, word).size(),
+                      extra = log ? 0 : prefix_bytes(lane_.number, page, offset, word);
+        weight.items++, weight.bytes += size - std::min(size, extra);
+      } else {
+        head = record_bytes(0, word.flags());
+        std::memset(base + offset + head, 0, extent - head);
+      }
       std::uint64_t lease = page.lease(offset).load(std::memory_order_acquire);
       std::memcpy(base + offset, &word.raw, 8), std::memcpy(base + offset + 8, &lease, 8);
-      std::uint64_t head = ready ? extent : record_bytes(0, word.flags());
       std::memcpy(base + offset + kRecordHeader, page.base + offset + kRecordHeader, head - kRecordHeader);
-      offset += extent;
+      weight.ids += word.ids(), offset += extent;
     }
     return false;
   }
-  /// Our own copy as who reads it will see it. False: not whole, or nothing is left in the page and it may go by itself. Beside a gap it
-  /// can't: then a row of its ids alone lets its memory go.
-  bool check(Leaving& leaving, bool beside_gap) {
-    TierRow row{.stream = id_,
-                .first = id_of(leaving.page, 0),
-                .last = leaving.end - 1,
-                .records = 0,
-                .created_ms = 0,
-                .bytes = leaving.image};
-    auto laid = lay_out_row(lane_, row);
-    if (!laid || ((*laid)->weight.items == 0 && !beside_gap)) return false;
-    leaving.copy.first = row.first, leaving.copy.last = row.last, leaving.copy.weight = (*laid)->weight;
-    if (leaving.copy.weight.items == 0) leaving.image = image_of_done((*laid)->weight.ids);
-    return true;
-  }
-  static std::string image_of_done(std::uint64_t ids) {
-    ImageHeader header{kImageFormat, 0};
-    std::string image(reinterpret_cast<const char*>(&header), sizeof header);
-    auto add = [&](std::uint64_t word) { image.append(reinterpret_cast<const char*>(&word), 8); };
-    for (std::uint64_t left = ids, n; left; left -= n) {
+  /// All of the page's ids as DONE.
+  void copy_ids(Leaving& leaving) {
+    std::uint64_t spans = (leaving.weight.ids + 0xfffe) / 0xffff, left = leaving.weight.ids;
+    leaving.copy = std::make_unique<std::uint64_t[]>(kFirstRecord / 8 + spans * 2 + 1);
+    std::uint64_t* at = leaving.copy.get() + kFirstRecord / 8;
+    for (std::uint64_t n; left; left -= n, at += 2) {
       n = std::min<std::uint64_t>(left, 0xffff);
-      add(RecordWord::make(RecordState::done, 0, static_cast<std::uint32_t>(n), 0).raw), add(0);
+      *at = RecordWord::make(RecordState::done, 0, static_cast<std::uint32_t>(n), 0).raw;
     }
-    add(RecordWord::seal(static_cast<std::uint32_t>(ids)).raw);
-    return image;
+    *at = RecordWord::seal(static_cast<std::uint32_t>(leaving.weight.ids)).raw;
+    leaving.weight.end = static_cast<std::uint64_t>(at + 1 - leaving.copy.get()) * 8;
+    seal_image(leaving);
+  }
+  static void seal_image(Leaving& leaving) {
+    ImageHeader header{kImageFormat, 0};
+    char* begin = reinterpret_cast<char*>(leaving.copy.get()) + kFirstRecord - sizeof header;
+    std::memcpy(begin, &header, sizeof header);
+    leaving.image = {begin, leaving.weight.end - kFirstRecord + sizeof header};
   }
 
   // ---------------------------------------------------------------------------------------------------------- 3 commit
@@ -180,11 +179,11 @@ class Spiller {
     std::vector<TierPage> rows;
     std::uint64_t now = sys::wall_ms();
     for (const Leaving& leaving : leaving_) {
-      if (leaving.copy.weight.ids == 0) continue;  // sealed empty: nothing to bring back
+      if (leaving.weight.ids == 0) continue;  // sealed empty: nothing to bring back
       rows.push_back({.stream = id_,
-                      .first = leaving.copy.first,
-                      .last = leaving.copy.last,
-                      .records = static_cast<std::uint32_t>(leaving.copy.weight.items),
+                      .first = leaving.first,
+                      .last = leaving.end - 1,
+                      .records = static_cast<std::uint32_t>(leaving.weight.items),
                       .created_ms = now,
                       .bytes = leaving.image});
       Word& largest = lane_.segment.header().largest_spilled;
@@ -204,8 +203,8 @@ class Spiller {
   // ------------------------------------------------------------------------------------------------------------ 4 take
   /// A log's words never change; in a queue every copied record becomes ours.
   bool take(Leaving& leaving) {
-    if (lane_.is_log() || leaving.copy.weight.items == 0) return true;
-    const char* base = leaving.image.data() + sizeof(ImageHeader) - kFirstRecord;
+    if (lane_.is_log() || leaving.weight.items == 0) return true;
+    const char* base = reinterpret_cast<const char*>(leaving.copy.get());
     for (std::uint64_t offset = kFirstRecord;;) {
       RecordWord copied;
       std::memcpy(&copied.raw, base + offset, 8);
@@ -246,12 +245,11 @@ class Spiller {
     if (!page || !before) return false;
     Reference next{page.header->next.load(std::memory_order_acquire)},
         link{before.header->next.load(std::memory_order_acquire)};
-    std::uint64_t dense = lane_.words.dense_from.load(std::memory_order_acquire), first = leaving.copy.first;
-    auto adjoins = [&](std::uint64_t end, std::uint64_t begin) { return end == begin || begin <= dense; };
-    if (!link.gap() && !adjoins(end_of(before), first)) return false;
+    // No hole, not below `dense_from` either: the rows of pages that went before would be in this gap.
+    if (!link.gap() && end_of(before) != leaving.first) return false;
     PageView behind = in_section(lane_, next.without_gap());
-    if (!behind || (!next.gap() && !adjoins(leaving.end, id_of(behind, 0)))) return false;
-    std::uint64_t items = leaving.copy.weight.items, bytes = leaving.copy.weight.bytes;
+    if (!behind || (!next.gap() && id_of(behind, 0) != leaving.end)) return false;
+    std::uint64_t items = leaving.weight.items, bytes = leaving.weight.bytes;
     for (const PageView* side : {&before, &page}) {
       if (!Reference{side->header->next.load(std::memory_order_relaxed)}.gap()) continue;
       items += side->header->gap_items.load(std::memory_order_relaxed);

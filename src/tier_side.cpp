@@ -12,6 +12,7 @@ namespace headpond::internal {
 namespace {
 
 constexpr std::size_t kErasedAtOnce = 16;
+constexpr std::uint64_t kAllIds = (1ULL << 63) - 1;
 
 TierIdentity identity_in(const Header& header) {
   auto get = [](const Word& word) { return word.load(std::memory_order_acquire); };
@@ -153,14 +154,17 @@ void TierSide::erase_forgotten(ThreadContext& me, bool all) {
                                         ": rows whose items are done cannot be erased yet: " + failed.text());
 }
 
+Status TierSide::mark_cleared(ThreadContext& me, std::uint64_t stream) {
+  auto open = tier(me);
+  return open ? (*open)->clear(stream, kAllIds, sys::precise_us() + kStorePatienceUs) : open.status();
+}
+
 Status TierSide::erase_stream(ThreadContext& me, std::uint64_t stream) {
-  constexpr std::uint64_t kAll = (1ULL << 63) - 1;
   std::uint64_t until = sys::precise_us() + kStorePatienceUs;
   auto open = tier(me);
-  // CLEAR first: rows that a power cut brings back are known for leftovers then.
-  Status done = open ? (*open)->clear(stream, kAll, until) : open.status();
+  Status done = open ? mark_cleared(me, stream) : open.status();
   for (int tries = 0; done.ok() && tries < 3; tries++) {
-    if (done = (*open)->erase_upto(stream, kAll, until); !done) break;
+    if (done = (*open)->erase_upto(stream, kAllIds, until); !done) break;
     if (done = (*open)->forget(stream, until); done.code() != Code::busy) break;
     done = {};  // a spiller that was late has stored another: it erases it, or who sweeps the tier
   }

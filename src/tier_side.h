@@ -42,7 +42,9 @@ class TierSide {
   /// Erases what was forgotten, if there is enough of it or `all`. An error is said, and the rows are kept for the next time.
   void erase_forgotten(ThreadContext& me, bool all);
 
-  /// Erases all rows of a stream that was cleared, and forgets its name; `stream` as the tier knows it. `not_found`: it was forgotten before.
+  /// Power-safe: rows of this stream, as the tier knows it, are leftovers from here on.
+  Status mark_cleared(ThreadContext& me, std::uint64_t stream);
+  /// The same, then erases all its rows, and forgets its name; `stream` as the tier knows it. `not_found`: it was forgotten before.
   Status erase_stream(ThreadContext& me, std::uint64_t stream);
 
   /// A participant died: it may have left rows over.

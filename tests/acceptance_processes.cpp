@@ -480,8 +480,26 @@ TEST(Acceptance, APopOfAKilledProcessEitherHasTheItemOrLeavesIt) {
 
 // ------------------------------------------------------------------------------------------------- limits and files
 
+TEST(Acceptance, EightMiBKeepFiftyLargeAndAHundredThousandSmallItemsInOrderOverBothTiers) {
+  TestPond test({.limit_bytes = 8 << 20, .on_full = OnFull::spill, .full_timeout = stretched(20'000ms)});
+  Queue queue = test.queue();
+  Process pusher([&] {
+    Queue mine = test.queue();
+    std::uint64_t number = 0;
+    for (; number < 50; ++number) must(mine.push(patterned(number, 1 << 20)));
+    for (; number < 100'050; ++number) must(mine.push(patterned(number, 20)));
+  });
+  EXPECT_EQ(pusher.wait(), 0);
+  EXPECT_EQ(must(queue.size()), 100'050u);
+  EXPECT_LE(must(test.open().stats()).page_bytes, 8u << 20);
+  const Strings items = pop_all(queue);
+  ASSERT_EQ(items.size(), 100'050u);
+  for (std::uint64_t i = 0; i < items.size(); ++i) ASSERT_EQ(number_of(items[i]), i);
+  EXPECT_TRUE(clean(test));
+}
+
 TEST(Acceptance, EightMiBTakesWhatItTakesSaysFullAndKeepsAllOfIt) {
-  TestPond test({.limit_bytes = 8 << 20});
+  TestPond test({.limit_bytes = 8 << 20, .on_full = OnFull::fail});
   Queue queue = test.queue();
   std::uint64_t pushed = 0;
   Process pusher([&] {
