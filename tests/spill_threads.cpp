@@ -59,6 +59,10 @@ class SpillThreads : public ::testing::Test {
       }
     });
   }
+  /// Who takes items out must not be so fast that nothing is ever cold.
+  void wait_for_a_gap() {
+    while (spilled_ == 0) std::this_thread::yield();
+  }
   void run() {
     for (std::thread& thread : threads_) thread.join();
     stop_ = true;
@@ -88,6 +92,7 @@ TEST_F(SpillThreads, EachItemComesOnceInTheOrderOfItsPusher) {
     add([&, queue]() mutable {
       std::int64_t last[kPushers];
       std::fill(std::begin(last), std::end(last), -1);
+      wait_for_a_gap();
       while (popped < kItems) {
         auto item = queue.pop(milliseconds(5));
         if (!item) {
@@ -117,6 +122,7 @@ TEST_F(SpillThreads, ClaimsThatAreNackedAndAckedBesideSpillersEndInOneAckEach) {
   for (int c = 0; c < 2; c++)
     add([&, queue, c]() mutable {
       Random random(static_cast<std::uint64_t>(c));
+      wait_for_a_gap();
       while (acks < kItems) {
         auto claim = queue.claim(milliseconds(5));
         if (!claim) continue;
