@@ -1,0 +1,366 @@
+// What flows through both tiers, against plain SQLite in the same run and on the same disk: the folder is $HEADPOND_BENCH_FOLDER, else
+// /var/tmp. Items of 64 bytes, a pond of 16 MiB; times are of the wall, since the disk counts.
+//
+// Plain blobs: a table of blobs of 64 KiB, one a commit, WAL, synchronous = NORMAL, all else as SQLite comes; as many of them as hold what
+// the pond spilled, written, read and deleted. Plain rows: an item a row, 1,000 a commit.
+
+#include <sqlite3.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "bench_harness.h"
+#include "headpond/headpond.h"
+
+namespace headpond::bench {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t kItemBytes = 64, kBlobBytes = 64 << 10;
+constexpr std::uint64_t kRecordBytes = 80;  // of such an item in a page
+
+void must(const Status& status) {
+  if (!status) throw std::runtime_error(status.text());
+}
+template <class T>
+T must(Result<T> result) {
+  must(result.status());
+  return std::move(*result);
+}
+
+/// On the disk to be measured; removed at the end.
+class Folder {
+ public:
+  Folder() {
+    const char* base = std::getenv("HEADPOND_BENCH_FOLDER");
+    path_ = std::string(base ? base : "/var/tmp") + "/headpond-bench-XXXXXX";
+    if (!mkdtemp(path_.data())) throw std::runtime_error("mkdtemp: " + std::string(std::strerror(errno)));
+  }
+  ~Folder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  const std::string& path() const { return path_; }
+  double mib() const {
+    std::uintmax_t bytes = 0;
+    for (auto& entry : std::filesystem::recursive_directory_iterator(path_))
+      if (entry.is_regular_file()) bytes += entry.file_size();
+    return static_cast<double>(bytes) / (1 << 20);
+  }
+
+ private:
+  std::string path_;
+};
+
+class SmallPond {
+ public:
+  SmallPond() {
+    options_.limit_bytes = 16 << 20, options_.on_full = OnFull::spill, options_.full_timeout = 20s;
+    options_.state_home = folder_.path();
+  }
+  ~SmallPond() { (void)Pond::remove(name_, {.state_home = folder_.path()}); }
+  Pond open() const { return must(Pond::open(name_, options_)); }
+  double disk_mib() const { return folder_.mib(); }
+
+ private:
+  Folder folder_;
+  std::string name_ = "bench-tiers-" + std::to_string(getpid());
+  Options options_;
+};
+
+class Item {
+ public:
+  Bytes with(std::uint64_t number) {
+    std::memcpy(bytes_, &number, sizeof number);
+    return {bytes_, sizeof bytes_};
+  }
+  static std::uint64_t number(Bytes item) {
+    std::uint64_t number = 0;
+    if (item.size() != kItemBytes) throw std::runtime_error("an item came back with another size");
+    std::memcpy(&number, item.data(), sizeof number);
+    return number;
+  }
+
+ private:
+  char bytes_[kItemBytes] = {};
+};
+
+class Plain {
+ public:
+  explicit Plain(const std::string& path) {
+    if (sqlite3_open(path.c_str(), &handle_) != SQLITE_OK) fail();
+    run("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+        "CREATE TABLE blob(id INTEGER PRIMARY KEY, bytes BLOB);"
+        "CREATE TABLE item(id INTEGER PRIMARY KEY, bytes BLOB)");
+    put_ = prepare("INSERT INTO blob VALUES(?1, ?2)"), get_ = prepare("SELECT bytes FROM blob WHERE id = ?1");
+    drop_ = prepare("DELETE FROM blob WHERE id = ?1"), row_ = prepare("INSERT INTO item VALUES(?1, ?2)");
+  }
+  ~Plain() {
+    for (sqlite3_stmt* statement : {put_, get_, drop_, row_}) sqlite3_finalize(statement);
+    sqlite3_close(handle_);
+  }
+  void put(std::uint64_t id, std::string_view bytes) { write(put_, id, bytes); }
+  void row(std::uint64_t id, std::string_view bytes) { write(row_, id, bytes); }
+  void get(std::uint64_t id, std::string& out) {
+    sqlite3_bind_int64(get_, 1, static_cast<sqlite3_int64>(id));
+    if (sqlite3_step(get_) != SQLITE_ROW) fail();
+    out.assign(static_cast<const char*>(sqlite3_column_blob(get_, 0)),
+               static_cast<std::size_t>(sqlite3_column_bytes(get_, 0)));
+    sqlite3_reset(get_);
+  }
+  void drop(std::uint64_t id) {
+    sqlite3_bind_int64(drop_, 1, static_cast<sqlite3_int64>(id));
+    step(drop_);
+  }
+  void run(const char* sql) {
+    if (sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) fail();
+  }
+
+ private:
+  sqlite3_stmt* prepare(const char* sql) {
+    sqlite3_stmt* out = nullptr;
+    if (sqlite3_prepare_v2(handle_, sql, -1, &out, nullptr) != SQLITE_OK) fail();
+    return out;
+  }
+  void write(sqlite3_stmt* statement, std::uint64_t id, std::string_view bytes) {
+    sqlite3_bind_int64(statement, 1, static_cast<sqlite3_int64>(id));
+    sqlite3_bind_blob64(statement, 2, bytes.data(), bytes.size(), SQLITE_STATIC);
+    step(statement);
+  }
+  void step(sqlite3_stmt* statement) {
+    if (sqlite3_step(statement) != SQLITE_DONE) fail();
+    sqlite3_reset(statement);
+  }
+  [[noreturn]] void fail() { throw std::runtime_error(sqlite3_errmsg(handle_)); }
+  sqlite3* handle_ = nullptr;
+  sqlite3_stmt *put_ = nullptr, *get_ = nullptr, *drop_ = nullptr, *row_ = nullptr;
+};
+
+/// Of this process, at most so far: shared memory, too.
+double resident_mib() {
+  double kib = 0;
+  if (std::FILE* file = std::fopen("/proc/self/status", "r")) {
+    for (char line[256]; std::fgets(line, sizeof line, file);)
+      if (std::sscanf(line, "VmHWM: %lf", &kib) == 1) break;
+    std::fclose(file);
+  }
+  return kib / 1024;
+}
+
+template <class Work>
+double ns_of(Work work) {
+  double begin = now_ns();
+  work();
+  return now_ns() - begin;
+}
+
+// ------------------------------------------------------------------------------------------------------------ one process
+
+void one_process(const Round& round) {
+  const std::uint64_t count = round.count(10'000'000);
+  SmallPond small;
+  Pond pond = small.open();
+  Queue queue = pond.scope("bench").queue("work");
+  Item item;
+  double push = ns_of([&] {
+    for (std::uint64_t i = 0; i < count; i++) must(queue.push(item.with(i)));
+  });
+  Stats full = must(pond.stats());
+  double on_disk = small.disk_mib();
+  double pop = ns_of([&] {
+    for (std::uint64_t i = 0; i < count; i++)
+      if (Item::number(must(queue.pop())) != i) throw std::runtime_error("an item is lost or out of order");
+  });
+  if (queue.pop().code() != Code::empty) throw std::runtime_error("more came out than went in");
+  must(pond.reap());
+  double n = static_cast<double>(count);
+  round.add("push, an item", push / n), round.add("pop, an item", pop / n);
+  round.add("pages in the segment", static_cast<double>(full.page_bytes) / (1 << 20));
+  round.add("resident, at most", resident_mib());
+  round.add("on disk, all pushed", on_disk), round.add("on disk, all popped", small.disk_mib());
+}
+
+// -------------------------------------------------------------------------------------------------------------- four each
+
+struct Shared {
+  std::atomic<std::uint64_t> pushed{0}, popped{0}, sum{0};
+};
+
+void four_each(const Round& round) {
+  const std::uint64_t count = round.count(10'000'000) / 4 * 4;
+  SmallPond small;
+  Pond keep = small.open();
+  void* memory = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw std::runtime_error("mmap failed");
+  Shared& shared = *new (memory) Shared;
+  const std::size_t seen_bytes = count / 8 + 8;
+  auto* seen = static_cast<std::atomic<std::uint8_t>*>(
+      mmap(nullptr, seen_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  auto role = [&](std::uint64_t number) {
+    Pond pond = small.open();
+    Queue queue = pond.scope("bench").queue("work");
+    Item item;
+    for (std::uint64_t i = 0; i < count / 4; i++)
+      must(queue.push(item.with(i * 4 + number))), shared.pushed++;
+    std::uint64_t last[4] = {};
+    while (shared.popped < count) {
+      auto got = queue.pop(100ms);
+      if (!got) {
+        if (got.code() != Code::empty && got.code() != Code::timeout) must(got.status());
+        continue;
+      }
+      std::uint64_t mine = Item::number(*got);
+      if (seen[mine / 8].fetch_or(static_cast<std::uint8_t>(1 << mine % 8)) >> mine % 8 & 1)
+        throw std::runtime_error("an item came twice");
+      if (mine / 4 + 1 <= last[mine % 4]) throw std::runtime_error("an item came out of its pusher's order");
+      last[mine % 4] = mine / 4 + 1;
+      shared.popped++;
+    }
+    return resident_mib();
+  };
+  double most = 0;
+  double took = ns_of([&] {
+    std::vector<pid_t> children;
+    int ends[2];
+    if (pipe(ends) != 0) throw std::runtime_error("pipe failed");
+    for (std::uint64_t i = 0; i < 4; i++) {
+      pid_t child = fork();
+      if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        try {
+          double mib = role(i);
+          _exit(write(ends[1], &mib, sizeof mib) == sizeof mib ? 0 : 1);
+        } catch (const std::exception& error) {
+          std::fprintf(stderr, "a process of four: %s\n", error.what());
+          _exit(1);
+        }
+      }
+      children.push_back(child);
+    }
+    for (pid_t child : children) {
+      int status = 0;
+      waitpid(child, &status, 0);
+      if (status != 0) throw std::runtime_error("one of the four failed");
+      double mib = 0;
+      if (read(ends[0], &mib, sizeof mib) == sizeof mib) most = std::max(most, mib);
+    }
+    close(ends[0]), close(ends[1]);
+  });
+  must(keep.reap());
+  round.add("push and pop, an item", took / static_cast<double>(count));
+  round.add("resident, at most", most), round.add("on disk, all popped", small.disk_mib());
+}
+
+// -------------------------------------------------------------------------------------------------------- against SQLite
+
+void against_plain(const Round& round) {
+  const std::uint64_t count = round.count(2'000'000), rows = count / 10;
+  SmallPond small;
+  Pond pond = small.open();
+  Queue queue = pond.scope("bench").queue("work");
+  Item item;
+  std::uint64_t next_in = 0, next_out = 0;
+  auto push = [&] {
+    for (std::uint64_t i = 0; i < count; i++) must(queue.push(item.with(next_in++)));
+  };
+  auto pop = [&] {
+    for (std::uint64_t i = 0; i < count; i++)
+      if (Item::number(must(queue.pop())) != next_out++) throw std::runtime_error("out of order");
+  };
+  Folder folder;
+  Plain plain(folder.path() + "/plain.db");
+  const std::uint64_t blobs = count * kRecordBytes / kBlobBytes;
+  std::string blob(kBlobBytes, 'x'), back;
+  std::uint64_t next_blob = 0, next_row = 0;
+  auto write = [&] {
+    for (std::uint64_t i = 0; i < blobs; i++) std::memcpy(blob.data(), &i, 8), plain.put(next_blob + i, blob);
+  };
+  auto read = [&] {
+    for (std::uint64_t i = 0; i < blobs; i++) plain.get(next_blob, back), plain.drop(next_blob++);
+  };
+  auto write_rows = [&] {
+    for (std::uint64_t i = 0; i < rows; i++) {
+      if (i % 1000 == 0) plain.run("BEGIN");
+      auto bytes = item.with(i);
+      plain.row(next_row++, {bytes.data(), bytes.size()});
+      if (i % 1000 == 999) plain.run("COMMIT");
+    }
+  };
+  push();  // the segment is full from here on: every item pushed spills one
+  double in = 0, out = 0, blobs_in = 0, blobs_out = 0, rows_in = 0;
+  for (unsigned turn = 0; turn < 2; turn++) {
+    in += ns_of(push), blobs_in += ns_of(write), rows_in += ns_of(write_rows) * 10;
+    out += ns_of(pop), blobs_out += ns_of(read);
+  }
+  double n = 2 * static_cast<double>(count);
+  round.add("push / plain write", in / blobs_in),
+      round.add("push / plain rows, 1,000 a commit", in / rows_in);
+  round.add("push + pop / plain write + read + delete", (in + out) / (blobs_in + blobs_out));
+  round.add("push, an item", in / n), round.add("pop, an item", out / n);
+  round.add("plain write, as much", blobs_in / n), round.add("plain read + delete, as much", blobs_out / n);
+}
+
+std::vector<Benchmark> all() {
+  const Bar none;
+  return {
+      {"spill: 64-byte items against plain SQLite, 16 MiB",
+       5,
+       against_plain,
+       {{"push / plain write", "x", at_most(1.0)},
+        {"push / plain rows, 1,000 a commit", "x", at_most(0.2)},
+        {"push + pop / plain write + read + delete", "x", at_most(1.0)},
+        {"push, an item", "ns", none},
+        {"pop, an item", "ns", none},
+        {"plain write, as much", "ns", none},
+        {"plain read + delete, as much", "ns", none}}},
+      {"spill: 10 million through 16 MiB, in order, one process",
+       1,
+       one_process,
+       {{"push, an item", "ns", none},
+        {"pop, an item", "ns", none},
+        {"pages in the segment", "MiB", at_most(16)},
+        {"resident, at most", "MiB", at_most(64)},
+        {"on disk, all pushed", "MiB", none},
+        {"on disk, all popped", "MiB", at_most(64)}}},
+      {"spill: 10 million through 16 MiB, each once, four processes",
+       1,
+       four_each,
+       {{"push and pop, an item", "ns", none},
+        {"resident, at most", "MiB", at_most(64)},
+        {"on disk, all popped", "MiB", at_most(64)}}},
+  };
+}
+
+}  // namespace
+}  // namespace headpond::bench
+
+int main(int argc, char** argv) {
+  using namespace headpond::bench;
+  Settings settings;
+  bool check = false, json = false;
+  for (int i = 1; i < argc; ++i) {
+    const std::string option = argv[i];
+    const bool more = i + 1 < argc;
+    if (option == "--quick")
+      settings.quick = true, settings.rounds = 3;
+    else if (option == "--json")
+      json = true;
+    else if (option == "--check")
+      check = true;
+    else if (option == "--rounds" && more && std::atoi(argv[i + 1]) > 0)
+      settings.rounds = static_cast<unsigned>(std::atoi(argv[++i]));
+    else if (option == "--only" && more)
+      settings.only = argv[++i];
+    else {
+      std::fprintf(stderr, "usage: %s [--rounds N] [--quick] [--json] [--check] [--only PART]\n", argv[0]);
+      return 2;
+    }
+  }
+  auto benchmarks = all();
+  run_rounds(benchmarks, settings, [] {});
+  (json ? print_json : print_table)(benchmarks);
+  bool failed = false;
+  for (const Benchmark& benchmark : benchmarks) failed = failed || !benchmark.failures.empty();
+  return failed || (check && !all_met(benchmarks)) ? 1 : 0;
+}
