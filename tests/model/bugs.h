@@ -77,7 +77,8 @@ constexpr Bugs  // 192 and on: followers, delayed items, trim, cause of death, t
   kStraightNoEpoch = bug(94), kStraightUnchecked = bug(95), kStraightOldHint = bug(96), kStraightCopyLate = bug(97), kStraightCopyUnpinned = bug(98), kStraightNamed = bug(99), kStraightUnconfirmed = bug(100),
   kAckUnheld = bug(101),
   kRowFlagLate = bug(102), kSpillOverHole = bug(103), kRefillNoClose = bug(104), kRefillUnflagged = bug(105), kRefillExact = bug(106), kRowGoesAtRefill = bug(107), kRowGoesInGap = bug(108), kClaimPassesGap = bug(109),
-  kGapEndUnchecked = bug(110), kGapRowExact = bug(111), kSpillUnconfirmed = bug(112), kRefillUnconfirmed = bug(113), kClearJournalLate = bug(114), kClearGapsStay = bug(115), kRefillPastGap = bug(116), kRowBeforePage = bug(117), kForgetEarly = bug(118), kRowWithPage = bug(119), kNoLeftoverSweep = bug(120), kSweepListLate = bug(121), kSweepUnvalidated = bug(122), kSweepGapsOnly = bug(123);
+  kGapEndUnchecked = bug(110), kGapRowExact = bug(111), kSpillUnconfirmed = bug(112), kRefillUnconfirmed = bug(113), kClearJournalLate = bug(114), kClearGapsStay = bug(115), kRefillPastGap = bug(116), kRowBeforePage = bug(117), kForgetEarly = bug(118), kRowWithPage = bug(119), kNoLeftoverSweep = bug(120), kSweepListLate = bug(121), kSweepUnvalidated = bug(122), kSweepGapsOnly = bug(123),
+  kParkNotTaken = bug(124), kParkNoVersion = bug(125), kParkDoneFirst = bug(126), kParkReapBack = bug(127), kParkRowsGo = bug(155), kParkLeavesRows = bug(156), kUnparkNamedEarly = bug(157), kUnparkDense = bug(158), kReapGapBit = bug(159), kParkReapFirst = bug(160), kRefillBesideSpill = bug(161), kClearParkedQuiet = bug(162), kClearOverPark = bug(163), kUnparkLivesLate = bug(164);
 // clang-format on
 struct BugName {
   const char* name;
@@ -204,6 +205,22 @@ constexpr BugName kBugs[] = {
     {"clear_journal_late", kClearJournalLate, "CLEAR is written after the directory has forgotten the stream"},
     {"clear_gaps_stay", kClearGapsStay, "gaps of a tombed stream keep their ends"},
     {"claim_passes_gap", kClaimPassesGap, "a claim goes on behind a gap"},
+    // park and unpark
+    {"park_not_taken", kParkNotTaken, "a park does not take its records"},
+    {"park_no_version", kParkNoVersion, "a park does not look at the gap's version again before its tomb"},
+    {"park_done_first", kParkDoneFirst, "VARIANT (holds): a park empties memory before the directory has the stream's next id"},
+    {"park_reap_back", kParkReapBack, "the reaper makes READY what a dead one had parked, behind the tomb, too"},
+    {"park_rows_go", kParkRowsGo, "who unlinks a page of a tombed stream deletes its row"},
+    {"park_leaves_rows", kParkLeavesRows, "a park leaves the stream's leftover rows"},
+    {"park_reap_first", kParkReapFirst, "the reaper lets go what a dead one had parked before the directory has the stream's next id"},
+    {"refill_beside_spill", kRefillBesideSpill, "a gap behind a page that is on its way out is refilled"},
+    {"clear_over_park", kClearOverPark, "a clear that finds its descriptor TOMBED takes it for cleared"},
+    {"clear_parked_quiet", kClearParkedQuiet,
+     "NOT FOUND (only a power cut would show it): a clear of a parked name writes CLEAR before the directory says that it has begun"},
+    {"reap_gap_bit", kReapGapBit, "the reaper takes a page for not linked if its predecessor names it with the gap bit"},
+    {"unpark_named_early", kUnparkNamedEarly, "the tail is named by the empty page before the directory's section"},
+    {"unpark_lives_late", kUnparkLivesLate, "the pages of an unparked stream are LINKED after the section"},
+    {"unpark_dense", kUnparkDense, "an unparked stream says nothing of holes"},
     // the allocator's section
     {"allocate_life_unlogged", kAllocateLifeUnlogged, "the life is set in the section, not through its journal"},
     {"allocate_life_late", kAllocateLifeLate, "the life is set after the section"},

@@ -310,6 +310,10 @@ class Model {
   int sweep(State&, Proc&, int me, char o);
   int sweep_from() const;
   void erase_cleared(State&);
+  bool tombed_chain(const State&, int k) const;
+  void leave_memory(State&, u16 r, int off, u32 w, int k);
+  int park(State&, Proc&, int me, int name, int k);
+  int unpark(State&, Proc&, int me, int name, char o);
   int free_descriptor(State&, Proc&, int me);
   int look_again(Proc& p, const char* why);  // the handle is out of date, or a tomb was met
   // Is the page, pinned and valid, of the generation that the handle names, and is nobody clearing it? Its stream need not be compared: a word of a lane only ever

@@ -71,7 +71,8 @@ enum DescriptorState : u16 { DFREE, DLIVE, DTOMBED, DCLEARING };  // FREE -> LIV
 constexpr const char* kDescriptorName[] = {"FREE", "LIVE", "TOMBED", "CLEARING"};
 inline u16 handle(int index, int gen) { return gen << 8 | (index + 1); }  // what the directory names, and users keep; 0: absent
 inline int index_of(u16 h) { return (h & 255) - 1; }
-constexpr u16 kHeadOf = 0x00F0;  // `prev` of the page that begins stream k: kHeadOf | k
+constexpr u16 kParked = 0x80, kEnding = 0x40;  // instead of a handle: next id << 8 | kParked; kEnding: a clear of it has begun
+constexpr u16 kHeadOf = 0x00F0;                // `prev` of the page that begins stream k: kHeadOf | k
 
 struct Page {
   u16 life, next, prev, tail, head;
@@ -92,7 +93,7 @@ struct Undo {
 };
 struct Section {  // a robust mutex with its undo journal
   u8 mutex, entries;
-  Undo journal[4];
+  Undo journal[6];
   u16 due;     // of a stream of delayed items
   u8 trimmed;  // of a log: ids below it are gone; only rises
   u8 dense;    // rows below this id have holes between them, since a rebuild; all that were left then are live

@@ -37,6 +37,20 @@ inline int Model::look_up(State& s, Proc& p, int me, int name, char o) {
       [[fallthrough]];
     case DI_READ: {  // what only sections change is read together with the lock
       u16 e = s.entry[name];
+      if (e & kParked) {
+        int free = -1;
+        for (int d = sc.descriptors - 1; d >= 0; d--)
+          if (life_state(s.desc[d]) == DFREE) free = d;
+        t.mutex = 0;
+        reset(p, e & kEnding || (o == '!' && has(kClearParkedQuiet)) ? CP_JOURNAL
+                 : o == '!'                                          ? CP_FLAG
+                 : o == '='                                          ? PK_END
+                 : free >= 0                                         ? UP_ANCHOR
+                                                                     : UP_END);
+        p.had = e, p.tgt = std::max(free, 0), p.handle[name] = 0;
+        say("directory: parked, next id %d", e >> 8);
+        return RAN;
+      }
       if (e) {
         p.n = e == p.handle[name] ? HELP : FOUND;
         p.handle[name] = e;
@@ -54,6 +68,7 @@ inline int Model::look_up(State& s, Proc& p, int me, int name, char o) {
     case DI_STATE:
       journal(s, t, A_DESC + p.tgt, life(life_gen(s.desc[p.tgt]), DLIVE, 0));  // base: nobody looks there yet
       s.base[p.tgt] = s.floor[name];
+      for (int l = 0; l < sc.lanes; l++) s.stream[p.tgt * sc.lanes + l].dense = 0;
       for (int l = 0; l < sc.lanes; l++)
         if (s.stream[p.tgt * sc.lanes + l].first != life_gen(s.desc[p.tgt]) << 8) fail("a new descriptor is not empty");
       return go(p, DI_ENTRY, "directory: descriptor LIVE, ids above %d", s.floor[name]);
@@ -68,7 +83,7 @@ inline int Model::look_up(State& s, Proc& p, int me, int name, char o) {
       say("directory: leave");
       if (n == NONE && o != '!') finish(p);
       else if (n == HELP && has(kNoHelp)) reset(p, START);
-      else if (n == HELP) reset(p, CR_LANE);
+      else if (n == HELP) reset(p, life_state(s.desc[index_of(p.handle[name])]) == DLIVE ? PH_FIRST : CR_LANE);
       else reset(p, o != '!' ? START : n == NONE ? CR_END : has(kDirectoryBeforeTombs) ? CR_ENTER : CR_ANNOUNCE);
       return RAN;
     }
@@ -101,6 +116,10 @@ inline int Model::clear(State& s, Proc& p, int me, int name, char o) {
       u16& word = s.desc[d];
       bool on = word == life(gen_of(h), DLIVE, 0) || word == life(gen_of(h), DCLEARING, 0);
       if (on && !has(kClearUnannounced)) word = life(gen_of(h), DCLEARING, 0);
+      if (!on && sc.gaps && !has(kClearOverPark)) {  // or parked it
+        p.handle[name] = 0;
+        return go(p, DI_ENTER, "clear: descriptor %d is not LIVE", d);
+      }
       return go(p, on ? CR_LANE : CR_SWEEP, on ? "clear: descriptor %d CLEARING" : "clear: another has cleared descriptor %d", d);
     }
     case CR_LANE: {
