@@ -42,7 +42,7 @@ void claim_following(Lane& lane, const Claimed& claimed, std::size_t most, Take 
     RecordWord mine = ready.claimed_by(lane.me.owner);
     std::uint64_t expected = ready.raw;
     if (!word.compare_exchange_strong(expected, mine.raw, std::memory_order_acq_rel)) break;
-    if (more) prefetch_behind(page.base + offset, 1024);
+    if (more) prefetch_behind(page.base + offset, extent, 16);
     take(offset, mine);
     offset += extent;
   }

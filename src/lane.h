@@ -60,9 +60,11 @@ struct PageView {
   }
 };
 
-/// Fetches, for changing it, what stands half a kilobyte behind this record: it was written on another core, and the locked instruction that
-/// takes it would wait for its line. For records with a page behind theirs; nearer to the tail it would take the lines of a pusher at work.
-inline void prefetch_behind(const char* record, std::size_t distance = 512) {
+/// Fetches, for changing it, the header of a record some way behind this one, which is `extent` bytes long and most likely as long as they
+/// are: it was written on another core, and the locked instruction that takes it would wait for its line. For records with a page behind
+/// theirs; nearer to the tail it would take the lines of a pusher at work.
+inline void prefetch_behind(const char* record, std::uint64_t extent, unsigned records) {
+  const std::uint64_t distance = extent <= 128 ? extent * records : extent;
   asm volatile("prefetchw %0" : : "m"(record[distance]));  // never faults
 }
 

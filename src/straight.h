@@ -108,7 +108,7 @@ struct HeadRecord {
   const char* payload() const { return at + kRecordHeader; }
   /// After it was taken: nothing READY stands before `end`.
   void pass() const {
-    if (header.next.load(std::memory_order_relaxed) != 0) prefetch_behind(at);
+    if (header.next.load(std::memory_order_relaxed) != 0) prefetch_behind(at, end - offset, 8);
     header.head.store(Hint::make(static_cast<std::uint32_t>(end), epoch).raw, std::memory_order_relaxed);
   }
 };

@@ -118,7 +118,7 @@ void unlink_done(Lane& lane, Reference target) {
   // finds nothing, or no room, recycles what waits.
   Segment& segment = lane.segment;
   std::uint64_t limit = segment.limit_bytes() / kUnit,
-                batch = std::min<std::uint64_t>(8 * segment.max_page_bytes() / kUnit, limit / 16);
+                batch = std::min<std::uint64_t>(16 * segment.max_page_bytes() / kUnit, limit / 16);
   std::uint64_t waiting = 0;
   for (Reference r : limbo) waiting = lane.me.pond->remember_retired(r, segment.page_bytes(r.page()) / kUnit);
   if (waiting >= batch) recycle(lane.me, {});
