@@ -205,6 +205,16 @@ bool ack(Lane& lane, const Claimed& claimed) {
       .compare_exchange_strong(expected, claimed.word.acked().raw, std::memory_order_acq_rel);
 }
 
+bool end_sole(const PageView& page, std::uint64_t offset, RecordWord sole, bool by_ack) {
+  Word& lease = page.lease(offset);
+  LeaseWord seen{lease.load(std::memory_order_acquire)};
+  do {
+    if (seen.is_lease_of(sole) || seen.is_death_of(sole)) return false;
+  } while (
+      !lease.compare_exchange_weak(seen.raw, LeaseWord::ended(sole, by_ack).raw, std::memory_order_acq_rel));
+  return true;
+}
+
 bool give_back(Lane& lane, const Claimed& claimed) {
   lane.mark(claimed.page);
   RecordWord returning = claimed.word.returning_by(lane.me.owner);

@@ -22,8 +22,8 @@ Code claim(Lane& lane, Claimed& out);
 /// The same for the record at that place, which was READY a moment ago. False: lost. Does not look whether the stream was cleared.
 bool claim_at(Lane& lane, const PageView& page, std::uint64_t offset, RecordWord ready, Claimed& out);
 
-/// Up to `most` READY records right behind a claimed one in its page -> CLAIMED(me); take(offset, word) gets each, and must not fail. Whoever
-/// calls looks afterwards whether the stream was cleared.
+/// Up to `most` READY records right behind a claimed one in its page -> CLAIMED(me), sole where barriers are; take(offset, word) gets each, and
+/// must not fail. Whoever calls looks afterwards whether the stream was cleared, or has leases now.
 template <class Take>
 void claim_following(Lane& lane, const Claimed& claimed, std::size_t most, Take take) {
   const PageView& page = claimed.page;
@@ -33,13 +33,13 @@ void claim_following(Lane& lane, const Claimed& claimed, std::size_t most, Take 
   Hint head{page.header->head.load(std::memory_order_acquire)};
   // Only where nothing was passed that may become READY: the hint says so of this page.
   if (claimed.passed || head.count() != epoch || head.offset() != offset) return;
-  bool more = page.header->next.load(std::memory_order_relaxed) != 0;
+  bool more = page.header->next.load(std::memory_order_relaxed) != 0, sole = lane.segment.uses_membarrier();
   for (; most > 0 && page.holds(offset); --most) {
     Word& word = page.word(offset);
     RecordWord ready{word.load(std::memory_order_acquire)};
     std::uint64_t extent = ready.state() == RecordState::ready ? page.extent(offset, ready) : 0;
     if (!extent) break;
-    RecordWord mine = ready.claimed_by(lane.me.owner);
+    RecordWord mine = ready.claimed_by(lane.me.owner).with_sole(sole);
     std::uint64_t expected = ready.raw;
     if (!word.compare_exchange_strong(expected, mine.raw, std::memory_order_acq_rel)) break;
     if (more) prefetch_behind(page.base + offset, extent, 16);
@@ -54,6 +54,21 @@ void claim_following(Lane& lane, const Claimed& claimed, std::size_t most, Take 
 /// CLAIMED -> DONE by compare-exchange of the exact word. False: fenced. REQUIRES: the page is pinned and validated, or held: then it is in
 /// the life in which it was claimed, and a record that is somebody else's by now has another word.
 bool ack(Lane& lane, const Claimed& claimed);
+
+// A *sole* claim has no lease. While its owner lives, nobody else changes its word: not who looks at leases, nor a clear. So its ack is a store, and
+// no compare-exchange. The price is paid by the clear, which leaves such a record to its owner, and by the ack, which looks at the stream's
+// state afterwards; the clearer's membarrier is the other half: either the ack sees the clear, or the sweep sees DONE.
+//   killed before the store: CLAIMED, reaped. Behind it: DONE; its page may wait for who unlinks the next one, or for an empty look.
+//   two acks in one page at the same time may each not see the other's DONE: the page waits as above.
+
+/// A sole claim, cleared meanwhile: true if the caller is the one who ends it, and so counts it: the sweep, or its owner for an ack.
+/// REQUIRES: the page is pinned or held.
+bool end_sole(const PageView& page, std::uint64_t offset, RecordWord sole, bool by_ack);
+/// The same claim, not sole any more: from here on leases and clears may end it. By its owner.
+inline RecordWord share_sole(Word& word, RecordWord sole) {
+  word.store(sole.with_sole(false).raw, std::memory_order_release);
+  return sole.with_sole(false);
+}
 /// CLAIMED -> RETURNING(me) -> epochs raised -> READY. False: fenced. REQUIRES as above.
 bool give_back(Lane& lane, const Claimed& claimed);
 /// From RETURNING(owner) on: raises the page's epoch, then the lane's, in this order, so that no hint and no cursor hides the record.

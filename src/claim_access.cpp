@@ -56,6 +56,10 @@ void ClaimAccess::make_run(Lane& lane, const Claimed& first, std::size_t most, s
   out[begin - 1].shared_hold_ = true;
   lane.me.pond->share_hold(hold, more);
   lane.me.open_claims += more;
+  if (lane.stream.policy.load(std::memory_order_relaxed) & (kLeased | kAttemptsLimited)) [[unlikely]]
+    for (std::size_t i = begin; i < out.size(); i++)  // since a moment ago
+      if (RecordWord word{out[i].word_}; word.sole())
+        out[i].word_ = share_sole(first.page.word(out[i].offset_), word).raw;
   if (lane.current()) [[likely]]
     return;
   // Cleared meanwhile, and the sweep may have been here before us: these go with the rest.
@@ -91,7 +95,10 @@ void ClaimAccess::release(Claim& claim, ThreadContext& me) {
   if (claim.hold_ >= 0 && (!claim.shared_hold_ || claim.pond_->unshare_hold(claim.hold_)))
     claim.pond_->give_hold(me, claim.hold_);
   me.open_claims--;
+  const Binding binding{claim.binding_};
   forget(claim);
+  if (!is_live(me.pond->segment().stream(binding.index()), binding)) [[unlikely]]
+    finish_tombed(me, binding);  // which may have waited for this claim
 }
 
 void ClaimAccess::forget(Claim& claim) {
@@ -170,6 +177,8 @@ Status ClaimAccess::ack(Claim& claim) {
     bool mine = internal::ack(lane, claimed);
     if (mine) over.look(lane, claimed);
     if (mine) ring(lane.segment, lane.stream.space_bell, Wake::all);
+    if (mine && claimed.word.sole() && !lane.current())
+      mine = end_sole(claimed.page, claimed.offset, claimed.word, true);
     release(claim, lane.me);
     return mine ? Code::ok : Code::fenced;
   });
@@ -180,11 +189,20 @@ bool ClaimAccess::over_when_looked_at(const ThreadContext& me, Reference page) {
   return page_is_over(view_of(me.pond->segment(), page));
 }
 
+bool ClaimAccess::ended_in_cleared(const ThreadContext& me, const Claim& claim) {
+  RecordWord word{claim.word_};
+  return !word.sole() ||
+         end_sole(view_of(me.pond->segment(), Reference{claim.reference_}), claim.offset_, word, true);
+}
+
 void ClaimAccess::unlink_over(Attachment& pond, std::uint64_t binding, int lane, Reference over) {
   ThreadContext* me = pond.thread();
   if (!me) return;
   Lane from(*me, Binding{binding}, lane);
-  unlink_done(from, over);
+  if (is_live(from.stream, from.binding))
+    unlink_done(from, over);
+  else
+    finish_tombed(*me, from.binding);
 }
 
 /// Claims that share a hold stand in one page: acked in a row, looked at once.
@@ -210,30 +228,45 @@ std::size_t ClaimAccess::ack_many(std::span<Claim> claims) {
     const std::uint32_t mark = header.done.load(std::memory_order_relaxed);
     std::uint64_t done = mark ? mark : kFirstRecord;
     bool in_order = true;
-    int hold = first.hold_, settled = 0;
+    const int hold = first.hold_;
+    const std::size_t begin = i;
     for (; i < claims.size() && claims[i].pond_ == &pond && claims[i].hold_ == hold && claims[i].shared_hold_;
-         i++, settled++) {
+         i++) {
       claimed.offset = claims[i].offset_, claimed.word = RecordWord{claims[i].word_};
-      bool mine = internal::ack(lane, claimed);
+      bool mine = true;
+      if (claimed.word.sole()) [[likely]]
+        claimed.page.word(claimed.offset).store(claimed.word.acked().raw, std::memory_order_release);
+      else
+        mine = internal::ack(lane, claimed);
       acked += mine;
-      if (mine && claimed.offset == done && !claimed.word.flags())
+      if (mine && claimed.offset == done && !(claimed.word.flags() & ~kSole))
         done += kRecordHeader + round8(claimed.word.size());
       else
         in_order = false;
       claims[i].pond_ = nullptr, claims[i].payload_ = {};
     }
-    if (in_order) header.done.store(static_cast<std::uint32_t>(done), std::memory_order_relaxed);
+    if (in_order) header.done.store(static_cast<std::uint32_t>(done), std::memory_order_release);
     if (!in_order || ends_or_is_done(claimed.page.word(done))) over.look(lane, claimed);
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // as in ack_straight()
+    const bool cleared = !lane.current();
+    for (std::size_t k = begin; cleared && k < i; k++)
+      if (RecordWord word{claims[k].word_}; word.sole())
+        acked -= !end_sole(claimed.page, claims[k].offset_, word, true);
     ring(lane.segment, lane.stream.space_bell, Wake::all);
+    const int settled = static_cast<int>(i - begin);
     me->open_claims -= settled;
     if (pond.unshare_hold(hold, settled)) pond.give_hold(*me, hold);
+    if (cleared) finish_tombed(*me, lane.binding);
   }
   return acked;
 }
 
 Status ClaimAccess::give_back(Claim& claim) {
   return with_claimed(claim, [&](Lane& lane, const Claimed& claimed) {
-    bool mine = internal::give_back(lane, claimed);
+    // In a queue that was cleared it goes with the rest.
+    bool gone = claimed.word.sole() && !lane.current();
+    if (gone) (void)internal::ack(lane, claimed);
+    bool mine = !gone && internal::give_back(lane, claimed);
     release(claim, lane.me);
     return mine ? Code::ok : Code::fenced;
   });
@@ -266,9 +299,23 @@ Status ClaimAccess::nack(Claim& claim, milliseconds delay) {
 }
 
 Status ClaimAccess::extend(Claim& claim, milliseconds lease) {
-  return with_claimed(claim, [&](Lane& lane, const Claimed& claimed) {
+  return with_claimed(claim, [&](Lane& lane, Claimed claimed) {
     // somebody must look, also in a queue without leases of its own
     lane.stream.policy.fetch_or(kLeased, std::memory_order_seq_cst);
+    if (claimed.word.sole()) {
+      if (!lane.current()) return Code::fenced;  // stays sole: its clear may have counted it
+      RecordWord sole = claimed.word;
+      Word& word = claimed.page.word(claimed.offset);
+      claimed.word = share_sole(word, sole);
+      claim.word_ = claimed.word.raw;
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+      std::uint64_t expected = claimed.word.raw;
+      if (!lane.current()) {  // cleared in between: DONE by the sweep by now, or sole again
+        if (word.compare_exchange_strong(expected, sole.raw, std::memory_order_acq_rel))
+          claim.word_ = sole.raw;
+        return Code::fenced;
+      }
+    }
     // Steps of the coarse clock: at least as long as was asked for.
     return extend_lease(lane, claimed,
                         sys::coarse_us() + static_cast<std::uint64_t>(lease.count()) * 1000 + 4000)

@@ -8,10 +8,16 @@
 namespace headpond::internal {
 
 /// What stands behind a record that has just become DONE. False: somebody else will find out whether the page is over, namely who makes DONE
-/// what stands here: it was not DONE when we looked, after our compare-exchange.
+/// what stands here: it was not DONE when we looked, afterwards.
 inline bool ends_or_is_done(const Word& behind) {
   RecordState state = RecordWord{behind.load(std::memory_order_acquire)}.state();
   return state == RecordState::done || state == RecordState::seal;
+}
+
+/// Is the descriptor LIVE in the life that the binding names?
+inline bool is_live(const StreamWords& stream, Binding binding) {
+  return (stream.state.load(std::memory_order_acquire) & ~0xff00ULL) ==
+         (binding.generation() << 28 | static_cast<std::uint64_t>(StreamState::live));
 }
 
 /// The record from `offset` to `end` (0: wherever) has just become DONE: may its page be over? Acked in order, the page's `done` mark keeps
@@ -21,7 +27,7 @@ inline bool ends_or_is_done(const Word& behind) {
   auto& header = *reinterpret_cast<PageHeader*>(base);
   std::uint32_t mark = header.done.load(std::memory_order_relaxed);
   bool in_order = end && (mark ? mark : kFirstRecord) == offset;
-  if (in_order) header.done.store(static_cast<std::uint32_t>(end), std::memory_order_relaxed);
+  if (in_order) header.done.store(static_cast<std::uint32_t>(end), std::memory_order_release);
   return header.next.load(std::memory_order_acquire) != 0 &&
          (!in_order || ends_or_is_done(*reinterpret_cast<Word*>(base + end)));
 }
@@ -95,17 +101,26 @@ struct ClaimAccess {
     Reference page{claim.reference_};
     char* base = me->pages + static_cast<std::uint64_t>(page.page() - 1) * kUnit;
     RecordWord claimed{claim.word_};
-    std::uint64_t expected = claimed.raw;
-    mine = reinterpret_cast<Word*>(base + claim.offset_)
-               ->compare_exchange_strong(expected, claimed.acked().raw, std::memory_order_acq_rel);
+    Word& word = *reinterpret_cast<Word*>(base + claim.offset_);
+    if (claimed.has(kIntent)) [[likely]] {  // sole
+      word.store(claimed.acked().raw, std::memory_order_release);
+      mine = true;
+    } else {
+      std::uint64_t expected = claimed.raw;
+      mine = word.compare_exchange_strong(expected, claimed.acked().raw, std::memory_order_acq_rel);
+    }
     if (mine) [[likely]] {
       std::uint64_t end = claim.offset_ + kRecordHeader + round8(claimed.size());
-      if (may_be_over(base, claim.offset_, claimed.flags() ? 0 : end) && over_when_looked_at(*me, page))
-          [[unlikely]]
+      bool plain = !(claimed.flags() & ~kSole);
+      if (may_be_over(base, claim.offset_, plain ? end : 0) && over_when_looked_at(*me, page)) [[unlikely]]
         over = page;
-      Bell& bell = me->streams[Binding{claim.binding_}.index()].space_bell;
-      if (std::uint32_t seen = bell.load(std::memory_order_acquire); seen & kAsleep) [[unlikely]]
-        ring_sleepers(bell, seen, Wake::all);
+      std::atomic_signal_fence(std::memory_order_seq_cst);  // the waiter's membarrier, and the clearer's
+      Binding binding{claim.binding_};
+      StreamWords& stream = me->streams[binding.index()];
+      if (!is_live(stream, binding)) [[unlikely]]
+        mine = ended_in_cleared(*me, claim), over = page;
+      if (std::uint32_t seen = stream.space_bell.load(std::memory_order_acquire); seen & kAsleep) [[unlikely]]
+        ring_sleepers(stream.space_bell, seen, Wake::all);
     }
     me->holds[claim.hold_].store(0, std::memory_order_release);
     me->hold_cache[me->holds_cached++] = claim.hold_;
@@ -114,11 +129,13 @@ struct ClaimAccess {
     claim.payload_ = {};
     return true;
   }
-  /// Unlinks a page that ack_straight found over, which nothing of the caller's holds any more.
+  /// Unlinks a page that ack_straight found over, which nothing of the caller's holds any more; of a cleared stream, what can go.
   static void unlink_over(Attachment& pond, std::uint64_t binding, int lane, Reference over);
 
  private:
   static bool over_when_looked_at(const ThreadContext& me, Reference page);
+  /// The claim's record is DONE by us, its page held, its queue cleared: was it an ack?
+  static bool ended_in_cleared(const ThreadContext& me, const Claim& claim);
 };
 
 /// Moves a claimed item to the dead letters. The page is pinned or held.

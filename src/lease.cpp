@@ -62,6 +62,7 @@ std::uint64_t expire_leases(Lane& lane) {
           returned += give_back(lane, claimed);
           return Visit::go_on;
         }
+        if (word.sole()) return Visit::go_on;
         if (!lease.is_lease_of(word)) {
           if (time) begin_lease(lane, claimed, now + time);
           return Visit::go_on;

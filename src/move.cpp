@@ -39,7 +39,7 @@ Code move(Lane& to, const Claimed& source, const Move& item) {
 
   std::uint64_t claimed = source.word.raw;
   if (!source.page.word(source.offset)
-           .compare_exchange_strong(claimed, source.word.with_state(RecordState::done).raw,
+           .compare_exchange_strong(claimed, source.word.with_sole(false).with_state(RecordState::done).raw,
                                     std::memory_order_acq_rel)) {
     place.page.header->disturbed.store(1, std::memory_order_relaxed);
     word.store(writing.with_state(RecordState::done).with_owner(0).with_claims(1).raw,

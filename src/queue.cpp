@@ -102,6 +102,7 @@ bool look_around(ThreadContext& me, Binding binding) {
   for (int n = 0; calm && n < kPriorities; n++) {
     if (!(lanes >> n & 1)) continue;
     Lane lane(me, binding, n);
+    unlink_first(lane);
     shrink_tail(lane);
   }
   return again;

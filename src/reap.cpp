@@ -110,6 +110,10 @@ class Reaper {
     } else if (word.state() == RecordState::claimed) {
       // in the other lanes a mover holds it: no fault of the item
       bool delivered = lane.number < kPriorities;
+      if (word.sole() && LeaseWord{page.lease(offset).load(std::memory_order_acquire)}.is_lease_of(word)) {
+        change(word.acked());  // a clear has counted it
+        return;
+      }
       if (delivered) write_cause(page, offset, word);
       RecordWord returning = word.returning_by(dead_);
       if (delivered && word.crashes() < 255) returning = returning.with_crashes(word.crashes() + 1);

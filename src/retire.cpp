@@ -40,11 +40,17 @@ std::uint64_t sweep(Lane& lane) {
       help_move(lane, page, offset, word);
       word = RecordWord{page.word(offset).load(std::memory_order_acquire)};
     }
-    while (word.state() == RecordState::ready || word.state() == RecordState::claimed) {
+    if (word.sole()) {  // its owner makes it DONE, or who reaps that
+      taken += end_sole(page, offset, word, false) && id >= trimmed;
+      return Visit::go_on;
+    }
+    while (word.state() == RecordState::ready || (word.state() == RecordState::claimed && !word.sole())) {
       lane.mark(page);
       Lane::disturb(page);
       if (page.word(offset).compare_exchange_strong(word.raw, word.acked().raw, std::memory_order_acq_rel)) {
-        taken += id >= trimmed;  // what was trimmed was gone before
+        // what was trimmed was gone before, and a sole claim that has come back since may be counted
+        LeaseWord lease{page.lease(offset).load(std::memory_order_acquire)};
+        taken += id >= trimmed && lease.raw != LeaseWord::ended(word, false).raw;
         break;
       }
     }

@@ -34,12 +34,6 @@ namespace headpond::internal {
   return base;
 }
 
-/// Is the descriptor LIVE in the life that the binding names?
-inline bool is_live(const StreamWords& stream, Binding binding) {
-  return (stream.state.load(std::memory_order_acquire) & ~0xff00ULL) ==
-         (binding.generation() << 28 | static_cast<std::uint64_t>(StreamState::live));
-}
-
 /// READY at the tail of lane 0.
 [[gnu::always_inline]] inline bool push_straight(Attachment& pond, Binding binding, Bytes item, Wake wake,
                                                  std::uint64_t& id) {
@@ -152,7 +146,7 @@ struct StraightClaim {
   int hold;
 };
 
-/// The record at the head hint -> CLAIMED. Its page is pinned by the claim's own hold pin from the beginning.
+/// The record at the head hint -> CLAIMED, sole. Its page is pinned by the claim's own hold pin from the beginning.
 [[gnu::always_inline]] inline bool claim_straight(Attachment& pond, Binding binding, StraightClaim& out) {
   ThreadContext* me = pond.straight_thread();
   if (!me || !binding || !me->holds_cached) [[unlikely]]
@@ -178,6 +172,9 @@ struct StraightClaim {
     record->word().compare_exchange_strong(expected, mine.acked().raw, std::memory_order_acq_rel);
     return false;
   }
+  if (stream.policy.load(std::memory_order_relaxed) != 0)
+      [[unlikely]]  // since a moment ago: it may have leases
+    mine = share_sole(record->word(), mine);
   record->pass();
   if (!stream.used.load(std::memory_order_relaxed)) [[unlikely]]
     stream.used.store(1, std::memory_order_relaxed);

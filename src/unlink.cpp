@@ -125,4 +125,12 @@ void unlink_done(Lane& lane, Reference target) {
   if (committed_rows) lane.me.pond->tier_side().erase_forgotten(lane.me, false);
 }
 
+void unlink_first(Lane& lane) {
+  PageView first;
+  bool over = lane.pin(Reference{lane.words.first.load(std::memory_order_acquire)}, first) &&
+              first.header->next.load(std::memory_order_acquire) != 0 && advance_done(first);
+  lane.unpin();
+  if (over) unlink_done(lane);
+}
+
 }  // namespace headpond::internal

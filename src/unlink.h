@@ -17,4 +17,7 @@ bool advance_done(const PageView& page, std::uint64_t end = 0);
 /// pin alone; a page that it has pinned is recycled later.
 void unlink_done(Lane& lane, Reference target = {});
 
+/// Takes the lane's first page off if it is over: two acks at the same time may each have left that to the other.
+void unlink_first(Lane& lane);
+
 }  // namespace headpond::internal

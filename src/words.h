@@ -3,9 +3,11 @@
 //   record    state 4 | owner 12 | claims 16 | crashes 8 | size 20 | flags 4
 //             SEAL: ids of the page in the 32 bits from claims on
 //             WRITING without intent, DONE with owner 0: claims = number of ids that the record takes
+//             CLAIMED with `sole`: nobody but its owner changes the word while the owner lives
 //             DONE with an owner: a committed move of one id, the evidence for who finishes it
 //   lease     claims 16 | mark 1 | 47 bits
 //             claims > 0: a lease of the claim with that count; 47 bits = deadline in us of CLOCK_MONOTONIC; mark = expired
+//             beside a sole claim: a clear has counted the item (value 0), or its ack came first (value 1)
 //             claims = 0, mark = 0: when the record was written, same clock; claims = 0, mark = 1: pid 22, signal 7 and claims 16 of the
 //             claim that died last
 //   life      state 4 | owner 12 | generation 36
@@ -39,6 +41,7 @@ constexpr std::uint64_t bits(std::uint64_t word, int from, int count) {
 //   Each arrow is one compare-exchange or one store by the owner whom the word names, so a process dies between arrows, never inside one.
 enum class RecordState : std::uint8_t { free, writing, ready, claimed, returning, done, seal, spilling };
 enum RecordFlag : std::uint8_t { kMoved = 1, kIntent = 2, kLarge = 4, kDurable = 8 };
+constexpr std::uint32_t kSole = kIntent;  // of CLAIMED; intent is of WRITING
 
 struct RecordWord {
   std::uint64_t raw = 0;
@@ -95,7 +98,12 @@ struct RecordWord {
            claims() != 0xffff;
   }
   static constexpr std::uint64_t claim_step(std::uint32_t owner) {
-    return make(RecordState::claimed, owner, 1, 0).raw - make(RecordState::ready, 0, 0, 0).raw;
+    return make(RecordState::claimed, owner, 1, 0, kSole).raw - make(RecordState::ready, 0, 0, 0).raw;
+  }
+  /// Is it a claim that only its owner ends, as long as that lives?
+  constexpr bool sole() const { return state() == RecordState::claimed && (flags() & kSole); }
+  constexpr RecordWord with_sole(bool yes) const {
+    return with_flags((flags() & ~kSole) | (yes ? kSole : 0u));
   }
   /// DONE, with nothing left to prove.
   constexpr RecordWord acked() const {
@@ -106,7 +114,7 @@ struct RecordWord {
         .with_flags(flags() & ~kIntent);
   }
   constexpr RecordWord returning_by(std::uint32_t owner) const {
-    return with_state(RecordState::returning).with_owner(owner);
+    return with_state(RecordState::returning).with_owner(owner).with_sole(false);
   }
   constexpr RecordWord ready() const {
     return with_state(RecordState::ready).with_owner(0).with_flags(flags() & ~kIntent);
@@ -128,6 +136,8 @@ struct LeaseWord {
   static constexpr LeaseWord make(std::uint32_t claims, bool mark, std::uint64_t value) {
     return {(claims & 0xffffULL) | static_cast<std::uint64_t>(mark) << 16 | value << 17};
   }
+  /// Who ends a sole claim whose queue is cleared meanwhile: the clear, or the ack.
+  static constexpr LeaseWord ended(RecordWord sole, bool by_ack) { return make(sole.claims(), true, by_ack); }
   static constexpr LeaseWord born(std::uint64_t now_us) { return make(0, false, now_us); }
   /// Cites the claim that died: who meets it beside that very claim finishes what the reaper began.
   static constexpr LeaseWord death(std::uint32_t pid, std::uint32_t signal, std::uint32_t claims) {
