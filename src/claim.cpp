@@ -209,7 +209,7 @@ bool end_sole(const PageView& page, std::uint64_t offset, RecordWord sole, bool 
   Word& lease = page.lease(offset);
   LeaseWord seen{lease.load(std::memory_order_acquire)};
   do {
-    if (seen.is_lease_of(sole) || seen.is_death_of(sole)) return false;
+    if ((seen.is_lease_of(sole) && seen.mark()) || seen.is_death_of(sole)) return false;
   } while (
       !lease.compare_exchange_weak(seen.raw, LeaseWord::ended(sole, by_ack).raw, std::memory_order_acq_rel));
   return true;

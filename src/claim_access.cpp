@@ -56,7 +56,7 @@ void ClaimAccess::make_run(Lane& lane, const Claimed& first, std::size_t most, s
   out[begin - 1].shared_hold_ = true;
   lane.me.pond->share_hold(hold, more);
   lane.me.open_claims += more;
-  if (lane.stream.policy.load(std::memory_order_relaxed) & (kLeased | kAttemptsLimited)) [[unlikely]]
+  if (lane.stream.policy.load(std::memory_order_relaxed) & kLeased) [[unlikely]]
     for (std::size_t i = begin; i < out.size(); i++)  // since a moment ago
       if (RecordWord word{out[i].word_}; word.sole())
         out[i].word_ = share_sole(first.page.word(out[i].offset_), word).raw;
@@ -68,6 +68,21 @@ void ClaimAccess::make_run(Lane& lane, const Claimed& first, std::size_t most, s
     (void)internal::ack(lane, late);
     release(out.back(), lane.me);
   }
+}
+
+RecordWord ClaimAccess::own(Lane& lane, const Claimed& claimed) {
+  LeaseWord lease{claimed.page.lease(claimed.offset).load(std::memory_order_acquire)};
+  if (lease.is_lease_of(claimed.word) || !lane.segment.uses_membarrier()) return claimed.word;
+  Word& word = claimed.page.word(claimed.offset);
+  RecordWord sole = claimed.word.with_sole(true);
+  std::uint64_t expected = claimed.word.raw;
+  if (!word.compare_exchange_strong(expected, sole.raw, std::memory_order_acq_rel)) return claimed.word;
+  std::uint64_t time = lane.stream.lease_us.load(std::memory_order_acquire);
+  if (time == 0) [[likely]]
+    return sole;
+  share_sole(word, sole);  // leases came up since we looked
+  begin_lease(lane, claimed, sys::coarse_us() + time);
+  return claimed.word;
 }
 
 void ClaimAccess::copy_payload(Claim& claim) {

@@ -39,6 +39,7 @@ struct ClaimAccess {
   /// copied if none is left.
   static void fill(Claim& claim, Lane& lane, const Claimed& claimed) {
     describe(claim, lane, claimed);
+    claim.word_ = own(lane, claimed).raw;
     if (int hold = lane.me.pond->take_hold(lane.me); hold >= 0) [[likely]] {
       claim.hold_ = static_cast<std::int16_t>(hold);
       // before the operation pin goes
@@ -69,6 +70,8 @@ struct ClaimAccess {
   static void abandon(Reservation& reservation);
 
  private:
+  /// The claim becomes sole, unless it has a lease.
+  static RecordWord own(Lane& lane, const Claimed& claimed);
   static void describe(Claim& claim, Lane& lane, const Claimed& claimed) {
     claim.pond_ = lane.me.pond, claim.binding_ = lane.binding.raw,
     claim.reference_ = claimed.page.reference.raw, claim.word_ = claimed.word.raw;

@@ -634,4 +634,31 @@ TEST(Acceptance, AClearInOneProcessHoldsInEveryOther) {
   EXPECT_TRUE(clean(pond));
 }
 
+TEST(Acceptance, AWorkerThatDiesWithClaimsOfAClearedQueueLeavesNothing) {
+  TestPond test;
+  Pond pond = test.open();
+  Queue queue = pond.scope("a").queue("q");
+  for (int i = 0; i < 100; ++i) must(queue.push("x"));
+  Shared<Event> claimed;
+  Process worker([&] {
+    Pond mine = test.open();
+    Queue theirs = mine.scope("a").queue("q");
+    std::vector<Claim> claims;
+    for (int i = 0; i < 10; ++i) claims.push_back(must(theirs.claim()));
+    const std::vector<Claim> batch = must(theirs.claim_many(20));
+    claimed->raise();
+    pause_forever();
+  });
+  ASSERT_TRUE(claimed->wait(1, stretched(10s)));
+  EXPECT_EQ(must(queue.clear()), 100u);
+  worker.kill();
+  (void)worker.wait();
+  must(pond.reap());
+  EXPECT_EQ(must(queue.clear()), 0u);
+  EXPECT_ANSWER(empty, queue.claim());
+  EXPECT_TRUE(clean(pond));
+  must(pond.reap());
+  EXPECT_LE(must(pond.stats()).page_bytes, 2u << 10);
+}
+
 }  // namespace

@@ -387,6 +387,19 @@ TEST_F(QueueTest, WithoutALeaseAClaimIsForEver) {
   EXPECT_OK(claim.ack());
 }
 
+TEST_F(QueueTest, ALeaseThatIsConfiguredLaterIsForLaterClaims) {
+  for (int i = 0; i < 40; ++i) must(queue_.push("early"));
+  std::vector<Claim> early;
+  for (int i = 0; i < 8; ++i) early.push_back(must(queue_.claim()));
+  for (Claim& claim : must(queue_.claim_many(32))) early.push_back(std::move(claim));
+  ASSERT_OK(queue_.configure({.lease = 8ms}));
+  must(queue_.push("late"));
+  Claim late = must(queue_.claim());
+  EXPECT_EQ(shown(queue_.claim(stretched(5000ms))), "late") << "the first claim's time is over";
+  EXPECT_ANSWER(fenced, late.ack());
+  EXPECT_EQ(queue_.ack_many(early), 40u);
+}
+
 TEST_F(QueueTest, AnUnsettledExpiredClaimMayBeDropped) {
   ASSERT_OK(queue_.configure({.lease = 8ms}));
   must(queue_.push("x"));
@@ -752,6 +765,30 @@ TEST_F(QueueTest, AClaimHeldOverAClearKeepsItsPayload) {
   EXPECT_EQ(claim.payload(), "held");
   EXPECT_ANSWER(fenced, claim.nack());
   EXPECT_EQ(must(queue_.size()), 1000u);
+}
+
+TEST_F(QueueTest, OpenClaimsAreCountedByOneClearAndGoWithTheirOwner) {
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 0; i < 100; ++i) must(queue_.push("x"));
+    std::vector<Claim> claims;
+    for (int i = 0; i < 10; ++i) claims.push_back(must(queue_.claim()));
+    std::vector<Claim> batch = must(queue_.claim_many(20));
+    EXPECT_EQ(must(queue_.clear()), 100u);
+    EXPECT_EQ(must(queue_.clear()), 0u);
+    EXPECT_EQ(queue_.ack_many(batch), 0u);
+    EXPECT_ANSWER(fenced, claims[3].ack());
+    EXPECT_ANSWER(fenced, claims[4].nack());
+    EXPECT_ANSWER(fenced, claims[5].nack({.delay = 1s}));
+    EXPECT_ANSWER(fenced, claims[6].bury("late"));
+    EXPECT_ANSWER(fenced, claims[7].extend(1h));
+    EXPECT_ANSWER(fenced, claims[7].ack());
+    claims.clear();
+    EXPECT_ANSWER(empty, queue_.claim());
+    EXPECT_TRUE(must(queue_.dead()).empty());
+  }
+  EXPECT_TRUE(clean(pond_));
+  must(pond_.reap());
+  EXPECT_LE(must(pond_.stats()).page_bytes, 2u << 10) << "what was held by claims is free again";
 }
 
 TEST_F(QueueTest, ClearLeavesTheOptionsAsTheyAre) {

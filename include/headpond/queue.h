@@ -208,6 +208,7 @@ class HEADPOND_API Queue {
   /// The queue stays draining; resume() ends that, too. Sleeps.
   Status drain(milliseconds timeout);
 
+  /// A lease is for the claims that are taken from then on.
   Status configure(const QueueOptions& options);
   Result<QueueOptions> options() const;
 

@@ -72,7 +72,7 @@ constexpr Bugs  // 192 and on: followers, delayed items, trim, cause of death, t
   kReserveLaidLate = bug(225),
   kReserveAnon = bug(226),
   kCommitNoWake = bug(227),
-  kAbandonNoWake = bug(228), kDueWakeAlways = bug(229), kCauseLeft = bug(230),
+  kAbandonNoWake = bug(228), kSoleSwept = bug(240), kSoleUnlooked = bug(241), kSoleNoBarrier = bug(242), kSoleExpired = bug(243), kDueWakeAlways = bug(229), kCauseLeft = bug(230),
   kPassedForgotten = bug(90), kPassedFirstOnly = bug(91), kPassedNotReturning = bug(92), kPassedUnpinned = bug(93),
   kStraightNoEpoch = bug(94), kStraightUnchecked = bug(95), kStraightOldHint = bug(96), kStraightCopyLate = bug(97), kStraightCopyUnpinned = bug(98), kStraightNamed = bug(99), kStraightUnconfirmed = bug(100),
   kAckUnheld = bug(101),
@@ -307,4 +307,8 @@ constexpr BugName kBugs[] = {
     {"reserve_anon", kReserveAnon, "a reserved page's WRITING names nobody"},
     {"commit_no_wake", kCommitNoWake, "commit does not wake"},
     {"abandon_no_wake", kAbandonNoWake, "an abandoned reservation does not wake a log's readers"},
+    {"sole_swept", kSoleSwept, "a clear's sweep takes a sole claim"},
+    {"sole_unlooked", kSoleUnlooked, "a sole claim's ack does not look at the stream's state"},
+    {"sole_no_barrier", kSoleNoBarrier, "a clear sweeps without a membarrier"},
+    {"sole_expired", kSoleExpired, "who looks at leases takes a sole claim"},
 };

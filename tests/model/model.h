@@ -26,6 +26,7 @@ struct Scenario {
   bool order = false;          // claims look back at what they have passed, and their order is checked
   bool gaps = false;           // a claim that meets a gap refills it and begins again
   const char* rows = nullptr;  // a rebuilt stream: the ids of rows with one record each, then the first id of the tail
+  bool sole = false;           // claims with a hold pin (k) are sole
 };
 
 enum { OFF, RAN };  // a step that cannot run now leaves the state alone
@@ -275,6 +276,8 @@ class Model {
   int settle(State&, Proc&, int k, char o);
   int look_back(State&, Proc&, int k);
   int straight_pop(State&, Proc&, int k);
+  int ack_sole(State&, Proc&, int k);
+  void sweep_sole(State&, Proc&);
   void begin_order(const State&, Proc&) const;
   void pass(Proc&, u32 w) const;
   u16 ready_now(const State&, int stream) const;

@@ -8,6 +8,7 @@ static Scenario cursors_too(Scenario s) { return s.cursors = true, s; }
 static Scenario gaps(Scenario s) { return s.gaps = true, s; }
 static Scenario rebuilt(const char* rows, Scenario s) { return s.rows = rows, s.gaps = true, s; }
 static Scenario cleared(Scenario s) { return s.lanes = 1, s; }
+static Scenario sole(Scenario s) { return s.sole = true, s; }
 static const std::vector<Scenario> kRules = {
     log_of({"follow", 2, 4, 0, {"p", "w", "w"}, 1, true, "one append, two followers"}),
     log_of({"follow2", 2, 4, 0, {"p", "p", "w"}, 0, true, "two appends, one behind the other, a follower"}),
@@ -79,6 +80,13 @@ static const std::vector<Scenario> kRules = {
     cursors_too(ordered({"straighthint", 2, 4, 1, {"h", "ep", "c^"}, 0, false, "a head hint lands late"})),
     cursors_too({"straightgap", 4, 2, 3, {"cc^", "sf"}, 1, false, "the page is spilled and comes back"}),
     cleared({"straightclear", 3, 3, 1, {"!", "n", "^"}, 1, false, "a straight pop under a clear"}),
+    sole({"sole", 3, 3, 2, {"k", "k", "x"}, 2, false, "two sole claims, deaths"}),
+    sole({"solelife", 2, 2, 2, {"kP", "k", "cmP"}, 1, false, "pages are recycled beside sole claims"}),
+    sole({"soletime", 3, 3, 1, {"k", "e", "c"}, 0, false, "leases are looked at"}),
+    sole(cleared({"soleclear", 3, 3, 1, {"!", "k"}, 2, false, "a clear"})),
+    sole(cleared({"soleclears", 3, 3, 1, {"!", "!", "k"}, 1, false, "two clears"})),
+    sole(cleared({"solereap", 3, 3, 1, {"!", "k", "x"}, 1, false, "a clear, a death"})),
+    sole(cleared({"solegone", 3, 3, 1, {"!m", "km"}, 1, false, "what was cleared is recycled"})),
     {"heldack", 2, 2, 2, {"k", "e", "cmP", "0C"}, 0, false, "a late ack of a held page that another stream would have by now"},
 
     gaps({"rows", 4, 2, 3, {"s", "ccm"}, 2, false, "a page is spilled, refilled by a claim, drained and recycled"}),
@@ -207,4 +215,8 @@ static const std::vector<Seed> kRuleSeeds = {
     {"unpark_lives_late", "unpark", 1, "k"},
     {"unpark_dense", "parkmaint", 0, "k"},
     {"unpark_lives_late,reap_gap_bit", "unpark", 1, "k"},
+    {"sole_swept", "soleclear", 0, "e"},
+    {"sole_unlooked", "soleclear", 0, "e"},
+    {"sole_no_barrier", "soleclear", 0, "e"},
+    {"sole_expired", "soletime", 0, "e"},
 };

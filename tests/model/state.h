@@ -1,7 +1,7 @@
 // Layout of the modelled shared memory: the fields that the protocol needs, in few bits.
 //
 //   record word   state 3 | owner 4 | claims 3 | size 2 (slots) | crashes 3 | item 4 (stands for the payload; in SEAL: the page's id count) |
-//                 intent 1 (only with WRITING: a move; the record's own space names the source)
+//                 intent 1 (only with WRITING: a move; the record's own space names the source. With CLAIMED: sole)
 //   lease         deadline 4 | EXPIRED 1 | claims 3         beside each record; good only for the claim with the same claims
 //     or a stamp  pid 4 | 0 | claims 0 | cited 3 | kind 2   no lease has claims 0. BIRTH: since then; DEATH: `pid` died holding the claim `cited`
 //   due           earliest 4 (0: none) | version 8          of a page and of a stream of delayed items

@@ -248,8 +248,17 @@ inline int Model::clear(State& s, Proc& p, int me, int name, char o) {
       }
       if (o != '!') return go(p, DI_ENTER, "clear: helped");
       if (has(kDirectoryBeforeTombs)) return go(p, CR_LANE, "clear: now the tombs");
-      p.tgt = d * sc.lanes, p.dgen = gen_of(h);
-      return go(p, has(kNoSweep) ? CR_END : sweep_from(), "clear: sweep");
+      p.tgt = d * sc.lanes, p.dgen = gen_of(h), p.i = 0;
+      return go(p, has(kNoSweep) ? CR_END : sc.sole && !has(kSoleNoBarrier) ? CR_BARRIER : sweep_from(), "clear: sweep");
+    case CR_BARRIER:
+      NEEDS_EMPTY;
+      if (p.i == me) p.i++;
+      if (p.i < procs) {
+        say("clear: membarrier reaches P%d", p.i);
+        drain(s, s.p[p.i++]);
+      }
+      if (p.i >= procs) p.i = 0, p.pc = sweep_from();
+      return RAN;
     case CR_END:
       NEEDS_ROOM;
       store(p, A_PIN + p.pinslot, 0);
@@ -317,7 +326,7 @@ inline int Model::sweep(State& s, Proc& p, int me, char o) {
     case SW_WORD: {
       u32 w = load(s, p, word_at(p.r, p.off));
       say("sweep: page %d[%d] is %s", page_of(p.r), p.off, kStateName[state_of(w)]);
-      if (state_of(w) == READY || state_of(w) == CLAIMED) p.pc = SW_CAS, p.w = w;
+      if (state_of(w) == READY || state_of(w) == CLAIMED) p.pc = state_of(w) == CLAIMED && rec(w).intent && !has(kSoleSwept) ? SW_SOLE : SW_CAS, p.w = w;
       else if (state_of(w) == SEAL) p.pc = SW_NEXT;
       else if (state_of(w) == FREE) p.pc = SW_END;
       else p.off += size_of(w);
@@ -331,6 +340,11 @@ inline int Model::sweep(State& s, Proc& p, int me, char o) {
       if (ok) ended(s, w);
       return go(p, SW_WORD, ok ? "sweep: item %d DONE" : "sweep: item %d changed", rec(w).item);
     }
+    case SW_SOLE:
+      NEEDS_EMPTY;
+      sweep_sole(s, p);
+      p.off += size_of(p.w), p.w = 0;
+      return go(p, SW_WORD, "sweep: a sole claim");
     case SW_NEXT: {
       p.r = target(s.page[page_of(p.r)].next), p.off = p.fresh = 0;
       return go(p, p.r ? SW_PIN : SW_END, "sweep: next page is %d", page_of(p.r));
