@@ -326,7 +326,8 @@ inline int Model::sweep(State& s, Proc& p, int me, char o) {
     case SW_WORD: {
       u32 w = load(s, p, word_at(p.r, p.off));
       say("sweep: page %d[%d] is %s", page_of(p.r), p.off, kStateName[state_of(w)]);
-      if (state_of(w) == READY || state_of(w) == CLAIMED) p.pc = state_of(w) == CLAIMED && rec(w).intent && !has(kSoleSwept) ? SW_SOLE : SW_CAS, p.w = w;
+      if (state_of(w) == READY || state_of(w) == CLAIMED)
+        p.pc = state_of(w) == CLAIMED && rec(w).intent && !has(kSoleSwept) ? SW_SOLE : SW_CAS, p.w = w;
       else if (state_of(w) == SEAL) p.pc = SW_NEXT;
       else if (state_of(w) == FREE) p.pc = SW_END;
       else p.off += size_of(w);
