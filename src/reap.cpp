@@ -263,8 +263,7 @@ void recover_pages(ThreadContext& me) {
   });
   for (Reference r : limbo) {
     // In the section, with an empty journal: its unlinking is committed, or it is LINKED again.
-    std::uint64_t stream =
-        reinterpret_cast<PageHeader*>(segment.page(r.page()))->stream.load(std::memory_order_relaxed);
+    std::uint64_t stream = glance(reinterpret_cast<PageHeader*>(segment.page(r.page()))->stream);
     auto section = Section::try_enter(me, stream_section(stream & 0xfffffff));
     if (!section) continue;
     Word& life = segment.life(r.page()).life;

@@ -78,9 +78,9 @@ class Spiller {
   std::uint64_t head_run() const { return 4 * static_cast<std::uint64_t>(lane_.segment.max_page_bytes()); }
   /// Only a look: the section decides. Behind a hole of spent pages that are gone nothing can leave.
   bool goes_on(Reference next, std::uint64_t end) const {
-    return next.gap() || (lane_.segment.backed(next.page()) &&
-                          reinterpret_cast<PageHeader*>(lane_.segment.page(next.page()))
-                                  ->first_seq.load(std::memory_order_relaxed) == end);
+    return next.gap() ||
+           (lane_.segment.backed(next.page()) &&
+            glance(reinterpret_cast<PageHeader*>(lane_.segment.page(next.page()))->first_seq) == end);
   }
   bool may_go(const PageView& page) {
     if (page.bytes > lane_.segment.limit_bytes() / kLargestSpilledPart) return false;
