@@ -243,14 +243,8 @@ bool page_is_over(const PageView& page) {
 }
 
 // The source may be in another life by now: then the destination is READY already, and the compare-exchange below fails.
-#if defined(__SANITIZE_THREAD__)
-__attribute__((no_sanitize("thread")))
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-__attribute__((no_sanitize("thread")))
-#endif
-#endif
-void help_move(Lane& lane, const PageView& page, std::uint64_t offset, RecordWord word) {
+HEADPOND_READS_UNPINNED void help_move(Lane& lane, const PageView& page, std::uint64_t offset,
+                                       RecordWord word) {
   if (!word.has(kMoved) || !page.extent(offset, word)) return;
   const MovedRecord& moved = page.moved(offset);
   Reference source{moved.source};

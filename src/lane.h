@@ -15,17 +15,21 @@ constexpr std::uint64_t record_bytes(std::uint64_t payload, std::uint32_t flags)
          round8(payload);
 }
 
-/// A word of a page that is not pinned: it may be in another life by now, and be zeroed while we read. For a look only: whoever uses it looks
-/// at the page's life again where that stands still.
+// What is read here may be zeroed at the same time, and is looked at again afterwards.
 #if defined(__SANITIZE_THREAD__)
-__attribute__((no_sanitize("thread"), noinline))
+#define HEADPOND_READS_UNPINNED __attribute__((no_sanitize("thread"), noinline))
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
-__attribute__((no_sanitize("thread"), noinline))
+#define HEADPOND_READS_UNPINNED __attribute__((no_sanitize("thread"), noinline))
 #endif
 #endif
-inline std::uint64_t
-glance(const Word& word) {
+#ifndef HEADPOND_READS_UNPINNED
+#define HEADPOND_READS_UNPINNED
+#endif
+
+/// A word of a page that is not pinned: it may be in another life by now, and be zeroed while we read. For a look only: whoever uses it looks
+/// at the page's life again where that stands still.
+HEADPOND_READS_UNPINNED inline std::uint64_t glance(const Word& word) {
   return __atomic_load_n(reinterpret_cast<const std::uint64_t*>(&word), __ATOMIC_RELAXED);
 }
 

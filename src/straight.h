@@ -172,8 +172,7 @@ struct StraightClaim {
     record->word().compare_exchange_strong(expected, mine.acked().raw, std::memory_order_acq_rel);
     return false;
   }
-  if (stream.policy.load(std::memory_order_relaxed) != 0)
-      [[unlikely]]  // since a moment ago: it may have leases
+  if (stream.policy.load(std::memory_order_relaxed) & kLeased) [[unlikely]]  // since a moment ago
     mine = share_sole(record->word(), mine);
   record->pass();
   if (!stream.used.load(std::memory_order_relaxed)) [[unlikely]]
