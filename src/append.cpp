@@ -88,7 +88,7 @@ bool Tail::link(const NewPage& next) {
   PageHeader& header = *next.header;
   header.stream.store(lane_.page_stream(), std::memory_order_relaxed);
   header.prev.store(page ? page.reference.raw : 0, std::memory_order_relaxed);
-  header.first_seq.store(next_id(), std::memory_order_relaxed);
+  header.first_seq.store(id_behind(), std::memory_order_relaxed);
   std::uint64_t expected = page ? 0 : Reference::empty(lane_.binding.generation()).raw;
   if (!link_word().compare_exchange_strong(expected, next.reference.raw, std::memory_order_acq_rel))
     return false;
@@ -234,7 +234,7 @@ Code link_own(Lane& lane, std::uint64_t bytes, std::uint32_t ids, std::uint64_t 
       give_back(lane.me, *next, kFirstRecord + bytes + 8);
       return at == Tail::At::gone ? Code::not_found : Code::corruption;
     } else {
-      first_id = tail.next_id();
+      first_id = tail.id_behind();
       if (!tail.link(*next)) continue;
       if (!keep) {
         PageView page;  // not there any more: swept and gone

@@ -30,6 +30,10 @@ class Tail {
   std::uint64_t next_id() const {
     return page ? id_of(page, ids) : lane_.stream.first_id.load(std::memory_order_relaxed);
   }
+  /// Of the first record behind here. Behind what came from an earlier epoch ids jump to the present one's.
+  std::uint64_t id_behind() const {
+    return std::max(next_id(), lane_.stream.first_id.load(std::memory_order_relaxed));
+  }
 
   /// At::free: ends the page here. Lost: find() walks on.
   void seal();

@@ -9,6 +9,7 @@
 #include "check.h"
 #include "pages.h"
 #include "reap.h"
+#include "rebuild.h"
 #include "tier_side.h"
 
 namespace headpond::internal {
@@ -151,13 +152,19 @@ Result<std::shared_ptr<Attachment>> Attachment::open(const std::string& pond, co
   std::lock_guard lock(r.mutex);
   for (int tries = 0; tries < 100; tries++) {
     auto file = Segment::open_file(pond);
-    if (!file && (file.code() != Code::not_found || !create)) return file.status();
+    if (!file && file.code() != Code::not_found) return file.status();
     std::shared_ptr<Segment> segment;
     auto state = StateFolder::open(pond, options.state_home, create);
+    bool gone = !file || Segment::of_old_boot(*file);
+    if (gone && !create && !(state && has_tier(*state)))
+      return file ? Status(Code::not_found, "pond " + pond + ": there is none since the last boot")
+                  : file.status();
     if (!state && create && state.code() == Code::not_found) continue;  // removed between two steps of ours
     if (!state) return state.status();
-    if (file) {
-      sys::FileInfo info;
+    sys::FileInfo info;
+    sys::Fd rebuilt;  // of who rebuilt the pond: nobody else attaches before the segment has its name
+    std::shared_ptr<Tier> tier;
+    if (!gone) {
       if (sys::describe(*file, info)) continue;
       auto known = r.by_inode[{info.device, info.inode}].lock();
       if (known) dropped.push_back(known);
@@ -180,7 +187,18 @@ Result<std::shared_ptr<Attachment>> Attachment::open(const std::string& pond, co
       if (!right && right.status().error_number() == ENOENT) continue;
       if (!right) return right.status();
       if (!state->is_same()) continue;
-      auto made = Segment::create(pond, options, *state);
+      // Another may have been faster: what is there now is the one that we saw, or nothing as then.
+      sys::FileInfo old, named;
+      bool there = sys::describe(Segment::path_of(pond), named) == 0;
+      if (there != static_cast<bool>(file) ||
+          (file && (sys::describe(*file, old) || old.inode != named.inode || old.device != named.device)))
+        continue;
+      auto made = Segment::create(pond, options, *state, [&](const std::shared_ptr<Segment>& fresh) {
+        Status filled = rebuild(fresh, options, *state, rebuilt, tier);
+        if (filled && file) filled = Segment::remove(pond);  // the old boot's
+        if (rebuilt) StateFolder::share(rebuilt);
+        return filled;
+      });
       if (made.code() == Code::exists) continue;
       if (!made) return made.status();
       segment = *made;
@@ -196,12 +214,19 @@ Result<std::shared_ptr<Attachment>> Attachment::open(const std::string& pond, co
       if (Status again = attachment->take_slot(false); !again) return again;
     }
     if (attachment->usable() == Code::removed) continue;  // while we were on the way
-    sys::FileInfo info;
+    if (tier) attachment->tier_side_->use(std::move(tier));
     if (!sys::describe(attachment->segment_->file(), info))
       r.by_inode[{info.device, info.inode}] = attachment;
     return attachment;
   }
   return Status(Code::busy, "pond " + pond + ": is created and removed all the time by others; try again");
+}
+
+Result<std::shared_ptr<Attachment>> Attachment::alone(std::shared_ptr<Segment> segment,
+                                                      const Options& options, const std::string& folder) {
+  auto attachment = std::shared_ptr<Attachment>(new Attachment(std::move(segment), options, folder));
+  if (Status taken = attachment->take_slot(false); !taken) return taken;
+  return attachment;
 }
 
 Result<std::shared_ptr<Attachment>> Attachment::join(const Attachment& other) {

@@ -72,6 +72,9 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   /// The process's attachment to that pond; a second call shares it. `create`: makes the pond if there is none.
   static Result<std::shared_ptr<Attachment>> open(const std::string& pond, const Options& options,
                                                   bool create);
+  /// The only participant of a segment that has no name yet.
+  static Result<std::shared_ptr<Attachment>> alone(std::shared_ptr<Segment> segment, const Options& options,
+                                                   const std::string& folder);
   /// Another participant over the same mapping: for tests that need several in one process.
   static Result<std::shared_ptr<Attachment>> join(const Attachment& other);
   ~Attachment();

@@ -81,6 +81,17 @@ Result<std::shared_ptr<const SpilledPage>> lay_out_row(Lane& lane, const TierRow
   return std::shared_ptr<const SpilledPage>(std::move(out));
 }
 
+/// Of the row that holds `seq`, else, where ids may be missing, of the next one.
+static Result<TierRow> load_at(Tier& tier, const Lane& lane, std::uint64_t id, std::uint64_t seq) {
+  std::uint64_t until = sys::precise_us() + kReadPatienceUs;
+  auto row = tier.load_holding(id, seq, until);
+  std::uint64_t dense = lane.words.dense_from.load(std::memory_order_acquire);
+  if (row || row.code() != Code::not_found || seq >= dense) return row;
+  row = tier.load_from(id, seq, until);
+  if (row && row->first > dense) return Code::not_found;  // that of dense_from itself is gone
+  return row;
+}
+
 Result<std::shared_ptr<const SpilledPage>> read_row(Lane& lane, std::uint64_t seq, bool cached) {
   TierSide& side = lane.me.pond->tier_side();
   std::uint64_t id = TierSide::id_of(lane);
@@ -89,7 +100,7 @@ Result<std::shared_ptr<const SpilledPage>> read_row(Lane& lane, std::uint64_t se
     if (auto row = side.cached(id, seq)) return row;
   auto tier = side.tier(lane.me);
   if (!tier) return tier.status();
-  auto loaded = (*tier)->load_holding(id, seq, sys::precise_us() + kReadPatienceUs);
+  auto loaded = load_at(**tier, lane, id, seq);
   if (!loaded) return loaded.status();
   auto row = lay_out_row(lane, *loaded);
   if (row && cached) side.cache(*row);
@@ -104,6 +115,7 @@ Code for_each_spilled(
     if (!row) return row.code() == Code::not_found ? Code::not_found : lane.failed(row.status());
     const PageView& view = (*row)->view;
     std::uint64_t id = (*row)->first;
+    if (id >= to) return Code::ok;  // ids that are missing, up to the end of the gap
     for (std::uint64_t offset = kFirstRecord; id <= (*row)->last;) {
       RecordWord word{view.word(offset).load(std::memory_order_relaxed)};
       if (id >= from && !visit(view, offset, word, id)) return Code::ok;

@@ -44,7 +44,7 @@ bool weigh(const Lane& lane, const PageView& page, Weight& out);
 /// The id behind the page's last, by its SEAL; 0: it has none.
 std::uint64_t end_of(const PageView& page);
 
-/// The row that holds `seq`, checked. `not_found`: there is none. Reads from the disk; the caller holds no section.
+/// The row that holds `seq`, checked; below `dense_from`, if none does, the next row. `not_found`: there is none. Reads from the disk; the caller holds no section.
 Result<std::shared_ptr<const SpilledPage>> read_row(Lane& lane, std::uint64_t seq, bool cached);
 /// A row that was loaded, checked and laid out.
 Result<std::shared_ptr<const SpilledPage>> lay_out_row(Lane& lane, const TierRow& row);

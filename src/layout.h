@@ -71,6 +71,13 @@ struct TableInfo {         // the creator, never changed
   std::uint64_t capacity;  // elements
 };
 
+// What the creator found in the durable tier, if it rebuilt the pond from that; never changed. See Recovered.
+struct RebuiltWords {
+  Word epoch;  // 0: it was not
+  Word at_ms, streams, rows, items, bytes, from_journal, damaged_rows, damaged_items, lost_records,
+      unknown_items;
+};
+
 struct alignas(128) Header {
   // Written by the creator before the segment has a name, never changed.
   std::uint64_t magic;
@@ -126,6 +133,7 @@ struct alignas(128) Header {
   // units of the largest page that was ever spilled, atomic maximum before it is: the allocator's reserve
   // has room for it
   Word largest_spilled;
+  RebuiltWords rebuilt;
 };
 static_assert(sizeof(Header) <= 4096);
 
@@ -220,7 +228,7 @@ struct MovedRecord {     // behind the header of a record with kMoved; written w
   std::uint64_t birth;   // ItemId
   std::uint64_t source;  // Reference of the page that it came from
   std::uint64_t place;   // offset there 32 | claims 16 | owner 16
-  std::uint64_t spare;
+  std::uint64_t moves;   // so far, this one included
 };
 static_assert(sizeof(MovedRecord) == 32);
 
@@ -346,6 +354,7 @@ constexpr std::uint64_t layout_hash() {
                           offsetof(PageHeader, gap_items),
                           offsetof(LaneWords, gap_version),
                           offsetof(Header, tier_store),
+                          offsetof(Header, rebuilt),
                           offsetof(SlotWords, bytes)})
     h = (h ^ v) * 0x100000001b3ULL;
   return h;

@@ -233,6 +233,7 @@ struct Scan::State {
                     want = std::max({seq, after + 1, lane.stream.trimmed.load(std::memory_order_acquire)});
       if (want >= end) return stand_on(lane, behind), Code::ok;
       auto found = read_row(lane, want, true);
+      if (found && (*found)->first >= end) return stand_on(lane, behind), Code::ok;  // ids that are missing
       if (found) {
         row = std::move(*found), page = row->view, offset = kFirstRecord, seq = row->first;
         return Code::ok;
@@ -310,11 +311,14 @@ Result<std::uint64_t> Log::last_seq() const {
     Unpin unpin{lane};
     last = lane.stream.first_id.load(std::memory_order_relaxed) - 1;
     // Readable is what stands before the first record that is being written.
-    Code code = for_each_record(lane, [&](const PageView&, std::uint64_t, RecordWord word, std::uint64_t id) {
-      if (word.state() == RecordState::writing) return Visit::stop;
-      last = id + word.ids() - 1;
-      return Visit::go_on;
-    });
+    Code code = for_each_record(
+        lane, [](const PageView&) { return true; },
+        [&](const PageView&, std::uint64_t, RecordWord word, std::uint64_t id) {
+          if (word.state() == RecordState::writing) return Visit::stop;
+          last = id + word.ids() - 1;
+          return Visit::go_on;
+        },
+        [] {}, [&](const GapAhead&, const PageView& behind) { return last = id_of(behind, 0) - 1, Code::ok; });
     if (code == Code::corruption) error = std::move(lane.error);
     return code;
   });

@@ -102,6 +102,7 @@ Status Pond::remove(const std::string& name, const RemoveOptions& options) {
 
 const std::string& Pond::name() const noexcept { return attachment_->name(); }
 Scope Pond::scope(Bytes name) const { return Scope(attachment_, std::string(name)); }
+Recovered Pond::recovered() const noexcept { return pond_recovered(*attachment_); }
 Result<Stats> Pond::stats() const { return pond_stats(*attachment_); }
 Result<Findings> Pond::verify() const { return pond_verify(*attachment_); }
 

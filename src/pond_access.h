@@ -6,6 +6,7 @@
 
 namespace headpond::internal {
 
+Recovered pond_recovered(const Attachment& pond) noexcept;
 Result<Stats> pond_stats(Attachment& pond);      // stats.cpp
 Result<Findings> pond_verify(Attachment& pond);  // verify.cpp
 

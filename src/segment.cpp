@@ -116,8 +116,9 @@ std::string Segment::path_of(const std::string& pond) {
   return sys::shm_folder() + "/headpond." + std::to_string(sys::user()) + "." + pond;
 }
 
-Result<std::shared_ptr<Segment>> Segment::create(const std::string& pond, const Options& options,
-                                                 const StateFolder& state) {
+Result<std::shared_ptr<Segment>> Segment::create(
+    const std::string& pond, const Options& options, const StateFolder& state,
+    const std::function<Status(const std::shared_ptr<Segment>&)>& fill) {
   if (Status good = check_options(options); !good) return good;
   std::string path = path_of(pond);
   auto segment = std::make_shared<Segment>();
@@ -163,6 +164,7 @@ Result<std::shared_ptr<Segment>> Segment::create(const std::string& pond, const 
   for (std::uint32_t i = 0; i < kSections; i++) make_mutex(segment->section(i).mutex);
   segment->header_->bucket_count.store(512, std::memory_order_relaxed);
 
+  if (Status filled = fill(segment); !filled) return filled;
   if (int error = sys::give_name(segment->file_, path)) {
     if (error == EEXIST) return Status(Code::exists, path + ": is there already");
     return failed(path, "give it its name", error);
@@ -190,6 +192,17 @@ Result<sys::Fd> Segment::open_file(const std::string& pond) {
     return Status(Code::permission,
                   path + ": has " + std::to_string(info.links) + " names, and a segment has one");
   return file;
+}
+
+bool Segment::of_old_boot(const sys::Fd& file) {
+  alignas(Header) char bytes[sizeof(Header)];
+  std::size_t got = 0;
+  if (sys::read_at(file, 0, bytes, sizeof bytes, got) || got < sizeof bytes) return false;
+  Header h{};
+  std::memcpy(static_cast<void*>(&h), bytes, offsetof(Header, removed));
+  h.boot_id[sizeof h.boot_id - 1] = 0;
+  return h.magic == kMagic && h.version == kLayoutVersion && h.layout_hash == layout_hash() &&
+         sys::boot_id() != h.boot_id;
 }
 
 Result<std::shared_ptr<Segment>> Segment::map(const std::string& pond, sys::Fd file, const Options& options,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <boost/interprocess/mapped_region.hpp>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -24,9 +25,12 @@ class Segment {
   static Status check_name(const std::string& pond);
   static std::string path_of(const std::string& pond);
 
-  /// Makes a new segment and gives it its name; `exists` if it is taken.
-  static Result<std::shared_ptr<Segment>> create(const std::string& pond, const Options& options,
-                                                 const StateFolder& state);
+  /// Makes a new segment, has it filled, and gives it its name; `exists` if it is taken. What `fill` answers, if that is not ok: then there is none.
+  static Result<std::shared_ptr<Segment>> create(
+      const std::string& pond, const Options& options, const StateFolder& state,
+      const std::function<Status(const std::shared_ptr<Segment>&)>& fill);
+  /// Is it a segment of ours, of before the last boot? Then nobody is attached to it, and nobody can be.
+  static bool of_old_boot(const sys::Fd& file);
   /// Opens by name: owner, mode, links and kind are checked. `not_found` if there is none.
   static Result<sys::Fd> open_file(const std::string& pond);
   /// Checks the header and maps that file. An explicit option that differs from what the creator fixed is `exists`.

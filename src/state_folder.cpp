@@ -74,6 +74,23 @@ Result<sys::Fd> StateFolder::announce() const {
   return lock;
 }
 
+Result<sys::Fd> StateFolder::alone() const {
+  sys::Fd lock;
+  std::string file = path_ + "/lock";
+  if (int error = sys::open_file(file, true, lock)) return failed(file, "open the lock file", error);
+  int error = sys::lock_waiting(lock, kPresence, 2000);
+  if (!error) return lock;
+  if (error != EAGAIN) return failed(file, "lock", error);
+  std::string who;
+  for (std::int32_t pid : sys::lock_holders(lock, kPresence))
+    who += (who.empty() ? "" : ", ") + std::to_string(pid);
+  return Status(Code::busy, path_ + ": the pond's segment is gone, but processes are still attached to it" +
+                                (who.empty() ? "" : " (pid " + who + ")") +
+                                ": its durable tier can't be opened anew before they have ended");
+}
+
+void StateFolder::share(const sys::Fd& alone) { (void)sys::try_lock(alone, kPresence, false); }
+
 Result<sys::Fd> StateFolder::exclusive() const {
   std::string file = path_ + "/lock";
   for (;;) {

@@ -22,6 +22,11 @@ class StateFolder {
 
   /// Says "somebody is attached" until the returned descriptor is closed.
   Result<sys::Fd> announce() const;
+  /// Says "nobody is attached, and nobody can be" until it is shared() or closed. `busy` says which processes are, after 2 s: a death takes
+  /// a moment to show.
+  Result<sys::Fd> alone() const;
+  /// From then on it says "somebody is attached".
+  static void share(const sys::Fd& alone);
   /// The right to create or remove. `timeout` if another keeps it for 2 s.
   Result<sys::Fd> exclusive() const;
   /// Is the folder of that name still the one that was opened?

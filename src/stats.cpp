@@ -82,6 +82,18 @@ Code log_stats(ThreadContext& me, Binding stream, LogStats& out, Status& error) 
   return code == Code::not_found && !lane.current() ? code : code == Code::corruption ? code : Code::ok;
 }
 
+Recovered pond_recovered(const Attachment& pond) noexcept {
+  const RebuiltWords& words = pond.segment().header().rebuilt;
+  auto get = [](const Word& word) { return word.load(std::memory_order_relaxed); };
+  Recovered out;
+  out.epoch = get(words.epoch), out.at_ms = static_cast<std::int64_t>(get(words.at_ms));
+  out.streams = get(words.streams), out.rows = get(words.rows), out.items = get(words.items);
+  out.payload_bytes = get(words.bytes), out.from_journal = get(words.from_journal);
+  out.damaged_rows = get(words.damaged_rows), out.damaged_items = get(words.damaged_items);
+  out.lost_records = get(words.lost_records), out.unknown_items = get(words.unknown_items);
+  return out;
+}
+
 Result<Stats> pond_stats(Attachment& pond) {
   if (Code usable = pond.usable(); usable != Code::ok) return usable;
   ThreadContext* me = pond.thread();
@@ -94,6 +106,7 @@ Result<Stats> pond_stats(Attachment& pond) {
   out.segment_bytes = segment.used_bytes();
   out.largest_free_bytes = largest_free_run(segment) * kUnit;
   out.max_participants = segment.max_participants();
+  out.recovered = pond_recovered(pond);
   std::map<std::uint32_t, std::uint64_t> claims;
 
   auto entries = Directory(*me).list();
@@ -184,6 +197,18 @@ std::string Stats::json() const {
                       {"streams", streams},
                       {"participants", participants},
                       {"max_participants", max_participants}};
+  if (recovered.epoch)
+    j["recovered"] = {{"epoch", recovered.epoch},
+                      {"at_ms", recovered.at_ms},
+                      {"streams", recovered.streams},
+                      {"rows", recovered.rows},
+                      {"items", recovered.items},
+                      {"payload_bytes", recovered.payload_bytes},
+                      {"from_journal", recovered.from_journal},
+                      {"damaged_rows", recovered.damaged_rows},
+                      {"damaged_items", recovered.damaged_items},
+                      {"lost_records", recovered.lost_records},
+                      {"unknown_items", recovered.unknown_items}};
   j["workers"] = nlohmann::json::array();
   for (const WorkerInfo& w : workers)
     j["workers"].push_back({{"pid", w.pid},

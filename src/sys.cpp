@@ -1,5 +1,6 @@
 #include "sys.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
@@ -201,6 +202,52 @@ bool locked_by_another(const Fd& file, std::uint64_t byte) {
   auto lock = byte_lock(F_WRLCK, byte);
   if (::fcntl(file.get(), F_OFD_GETLK, &lock)) return true;
   return lock.l_type != F_UNLCK;
+}
+
+namespace {
+
+/// The names in a folder of /proc that are numbers.
+std::vector<int> numbers_in(const std::string& folder) {
+  std::vector<int> out;
+  DIR* open = ::opendir(folder.c_str());
+  if (!open) return out;
+  while (const dirent* entry = ::readdir(open))
+    if (int number = std::atoi(entry->d_name); number > 0 || entry->d_name[0] == '0') out.push_back(number);
+  ::closedir(open);
+  return out;
+}
+
+/// A line of fdinfo: "lock: 1: OFDLCK ADVISORY READ -1 08:01:1234 0 0".
+bool has_lock(const std::string& fdinfo, std::uint64_t byte) {
+  std::string range = " " + std::to_string(byte) + " " + std::to_string(byte) + "\n", text;
+  std::FILE* file = std::fopen(fdinfo.c_str(), "re");
+  if (!file) return false;
+  char line[256];
+  bool found = false;
+  while (!found && std::fgets(line, sizeof line, file))
+    text = line, found = text.starts_with("lock:") && text.ends_with(range);
+  std::fclose(file);
+  return found;
+}
+
+}  // namespace
+
+std::vector<std::int32_t> lock_holders(const Fd& file, std::uint64_t byte) {
+  std::vector<std::int32_t> out;
+  struct stat mine {};
+  if (::fstat(file.get(), &mine)) return out;
+  for (int pid : numbers_in("/proc")) {
+    std::string process = "/proc/" + std::to_string(pid);
+    for (int fd : numbers_in(process + "/fd")) {
+      struct stat theirs {};
+      if (::stat((process + "/fd/" + std::to_string(fd)).c_str(), &theirs) || theirs.st_ino != mine.st_ino ||
+          theirs.st_dev != mine.st_dev || !has_lock(process + "/fdinfo/" + std::to_string(fd), byte))
+        continue;
+      out.push_back(pid);
+      break;
+    }
+  }
+  return out;
 }
 
 std::uint32_t user() { return ::geteuid(); }

@@ -62,6 +62,8 @@ int try_lock(const Fd& file, std::uint64_t byte, bool exclusive);  // EAGAIN if 
 // exclusive; EAGAIN after that time
 int lock_waiting(const Fd& file, std::uint64_t byte, std::uint32_t milliseconds);
 void unlock(const Fd& file, std::uint64_t byte);
+/// Processes of this user that hold a lock on exactly this byte, by any of their descriptors. A snapshot; those that can't be seen are missing.
+std::vector<std::int32_t> lock_holders(const Fd& file, std::uint64_t byte);
 bool locked_by_another(const Fd& file, std::uint64_t byte);  // unknown counts as locked
 
 // -------------------------------------------------------------------------------------------------------------- processes

@@ -13,6 +13,8 @@ namespace {
 
 constexpr std::size_t kErasedAtOnce = 16;
 constexpr std::uint64_t kAllIds = (1ULL << 63) - 1;
+// Where the tier cannot do it, who pops shall not wait for that each time.
+constexpr std::uint64_t kEraseAgainUs = 5'000'000;
 
 TierIdentity identity_in(const Header& header) {
   auto get = [](const Word& word) { return word.load(std::memory_order_acquire); };
@@ -63,6 +65,11 @@ Status TierSide::remember_identity(ThreadContext& me, Tier& tier, bool known) {
   if (same) return {};
   return {Code::corruption, folder_ + ": holds another durable tier than the one that pond " +
                                 me.pond->name() + " began with; put its files back, or remove the pond"};
+}
+
+void TierSide::begin_with(Segment& segment, const TierIdentity& identity, std::uint64_t stream_ids) {
+  segment.header().stream_ids.store(stream_ids, std::memory_order_relaxed);
+  store_identity(segment.header(), identity);
 }
 
 Result<Tier*> TierSide::tier(ThreadContext& me) {
@@ -133,7 +140,8 @@ void TierSide::forget(std::uint64_t stream, std::uint64_t first) {
 
 void TierSide::erase_forgotten(ThreadContext& me, bool all) {
   std::size_t waiting = forgotten_count_.load(std::memory_order_relaxed);
-  if (waiting == 0 || (!all && waiting < kErasedAtOnce)) return;
+  if (waiting == 0 || (!all && (waiting < kErasedAtOnce || sys::coarse_us() < erase_again_us_.load())))
+    return;
   std::vector<Forgotten> rows;
   {
     std::lock_guard lock(mutex_);
@@ -149,6 +157,7 @@ void TierSide::erase_forgotten(ThreadContext& me, bool all) {
     if (!failed.ok())
       for (std::uint64_t first : firsts) forget(stream, first);
   }
+  if (!failed.ok()) erase_again_us_.store(sys::coarse_us() + kEraseAgainUs);
   if (!failed.ok() && failed.code() != Code::timeout)
     me.pond->say(Severity::warning, "pond " + me.pond->name() +
                                         ": rows whose items are done cannot be erased yet: " + failed.text());

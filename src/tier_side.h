@@ -26,7 +26,9 @@ class TierSide {
 
   /// The tier; opens it, and makes it if the pond never had one. Any answer of open_tier(); the next call tries again.
   Result<Tier*> tier(ThreadContext& me);
-  /// Tests: takes this one for the pond's.
+  /// A fresh segment begins with this tier, and gives the next streams ids above `stream_ids`. REQUIRES: nobody else has the segment.
+  static void begin_with(Segment& segment, const TierIdentity& identity, std::uint64_t stream_ids);
+  /// Takes this one for the pond's: who rebuilt it, and tests.
   void use(std::shared_ptr<Tier> tier);
 
   /// The id of a lane in the tier, given and declared if it has none. `not_found`: the stream is gone.
@@ -69,6 +71,7 @@ class TierSide {
   std::set<std::uint64_t> declared_;
   std::vector<Forgotten> forgotten_;
   std::atomic<std::size_t> forgotten_count_{0};
+  std::atomic<std::uint64_t> erase_again_us_{0};
   std::atomic<bool> deaths_{false};
   std::array<std::shared_ptr<const SpilledPage>, 8> cache_;
   std::size_t next_in_cache_ = 0;

@@ -4,8 +4,8 @@
 
 #include <set>
 
-#include "spill/recovery.h"
-#include "spill/recovery_table.h"
+#include "src/recovery.h"
+#include "src/recovery_table.h"
 #include "support/test_tier.h"
 
 namespace {

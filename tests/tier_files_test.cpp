@@ -12,6 +12,7 @@
 
 #include <fstream>
 
+#include "support/foreign.h"
 #include "support/test_pond.h"
 #include "support/test_tier.h"
 
@@ -19,26 +20,6 @@ namespace {
 
 using namespace support;
 using testing::HasSubstr;
-
-/// Another program at our files.
-class Foreign {
- public:
-  explicit Foreign(const std::string& path) {
-    if (sqlite3_open_v2(path.c_str(), &handle_, SQLITE_OPEN_READWRITE, nullptr) != SQLITE_OK)
-      throw std::runtime_error("cannot open " + path);
-    sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-  }
-  ~Foreign() { sqlite3_close_v2(handle_); }
-  Foreign(const Foreign&) = delete;
-  Foreign& operator=(const Foreign&) = delete;
-  void run(const std::string& sql) {
-    if (sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK)
-      throw std::runtime_error(sql + ": " + sqlite3_errmsg(handle_));
-  }
-
- private:
-  sqlite3* handle_ = nullptr;
-};
 
 class TierFiles : public testing::Test {
  protected:

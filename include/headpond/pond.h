@@ -31,6 +31,26 @@ struct WorkerInfo {
   milliseconds attached{0};  // since it attached
 };
 
+/// What came back when the pond was rebuilt from its durable tier, because its segment was gone: after a reboot, or removed by hand.
+///
+/// Rebuilt are queues and logs with the items that were spilled or pushed `durable`, in their order and under their ids, and not acked; an ack
+/// in memory alone may be forgotten. Gone are the items in memory alone, which leaves no trace but `lost_records` and `unknown_items`; and settings,
+/// cursors, and which records of a log were trimmed. Attempts of items that came from the journal count from 0 again.
+struct Recovered {
+  std::uint64_t epoch = 0;          // 0: it was never rebuilt. Later ids are above epoch * 2^40
+  std::int64_t at_ms = 0;           // when, wall clock
+  std::uint64_t streams = 0;        // queues and logs
+  std::uint64_t rows = 0;           // pages in the durable tier
+  std::uint64_t items = 0;          // items and records
+  std::uint64_t payload_bytes = 0;  // of these
+  std::uint64_t from_journal = 0;   // of these, items that were pushed `durable` and never spilled
+  std::uint64_t damaged_rows = 0;   // who comes to one is answered `corruption`, with its ids
+  std::uint64_t damaged_items = 0;  // in them, about
+  std::uint64_t lost_records =
+      0;  // records of logs that are known to be gone: their ids are between those of others
+  std::uint64_t unknown_items = 0;  // the same of queues: items that were consumed, or are gone
+};
+
 struct HEADPOND_API Stats {
   std::string pond;
   std::uint64_t limit_bytes = 0;
@@ -40,6 +60,7 @@ struct HEADPOND_API Stats {
   std::uint64_t streams = 0;
   std::uint64_t participants = 0;
   std::uint64_t max_participants = 0;
+  Recovered recovered;
   std::vector<WorkerInfo> workers;
   std::vector<StreamInfo> details;  // every queue and log
 
@@ -56,7 +77,7 @@ struct Findings {
 };
 
 struct RemoveOptions {
-  /// Keep what the state folder holds.
+  /// Keep what the state folder holds: the pond of that name that is opened next is rebuilt from it.
   bool keep_state = false;
   std::filesystem::path state_home = {};
 };
@@ -65,11 +86,15 @@ struct RemoveOptions {
 /// ends with the last Pond, Scope, Queue or Log handle. Nothing here is ever needed after a crash: whoever looks next cleans up.
 class HEADPOND_API Pond {
  public:
-  /// Creates the pond or attaches to it. Names: 1 to 128 of [A-Za-z0-9._-], not beginning with a dot. Takes some 100 us.
+  /// Creates the pond or attaches to it. Names: 1 to 128 of [A-Za-z0-9._-], not beginning with a dot. Takes some 100 us. If its segment is gone and its
+  /// folder holds a durable tier, it is rebuilt from that, which reads all of it: some seconds a GiB, meanwhile others get `timeout`. Then
+  /// recovered() says what was found. `busy`: processes are still attached to the old segment (the text says which); `corruption`, `unsupported`,
+  /// `permission`, `full`, `timeout`: of the durable tier. In all these nothing was changed that the next open() can't go on with.
   static Result<Pond> open(const std::string& name, const Options& options = {});
-  /// Attaches; `not_found` if there is none.
+  /// Attaches, or rebuilds as open() does; `not_found` if there is neither a segment nor a durable tier.
   static Result<Pond> open_existing(const std::string& name, const Options& options = {});
-  /// Removes the name at once; attached processes get `removed` from then on, and the memory goes with the last of them.
+  /// Removes the name at once; attached processes get `removed` from then on, and the memory goes with the last of them. What the durable tier
+  /// holds goes, too, unless it is to be kept.
   static Status remove(const std::string& name, const RemoveOptions& options = {});
 
   Pond(Pond&&) noexcept;
@@ -79,6 +104,9 @@ class HEADPOND_API Pond {
   const std::string& name() const noexcept;
   /// Any bytes, up to 65,535.
   Scope scope(Bytes name = {}) const;
+
+  /// The same for every process that is attached. Never sleeps.
+  Recovered recovered() const noexcept;
 
   Result<Stats> stats() const;
   /// Walks the whole segment and checks every invariant. Takes locks for moments; others go on.

@@ -136,6 +136,18 @@ int stat(const Settings& settings, const NoRequest&) {
   line("items", fmt::format("{} ready, {} claimed, {} delayed, {} dead", show_count(queues.ready),
                             show_count(queues.claimed), show_count(queues.delayed), show_count(queues.dead)));
   line("records", show_count(logs.records));
+  if (const Recovered& back = stats.recovered; back.epoch != 0) {
+    line("rebuilt",
+         fmt::format("epoch {}: {} items, {} ({} from the journal)", back.epoch, show_count(back.items),
+                     show_bytes(back.payload_bytes), show_count(back.from_journal)));
+    if (back.damaged_rows != 0)
+      line("  damaged", fmt::format("{} rows of about {} items", show_count(back.damaged_rows),
+                                    show_count(back.damaged_items)));
+    if (back.lost_records != 0)
+      line("  lost", fmt::format("{} records of logs", show_count(back.lost_records)));
+    if (back.unknown_items != 0)
+      line("  unknown", fmt::format("{} items were consumed, or are lost", show_count(back.unknown_items)));
+  }
   line("participants", fmt::format("{} of {}", stats.participants, stats.max_participants));
   for (const WorkerInfo& worker : stats.workers)
     line("  worker", fmt::format("pid {}, {} claims, attached {}{}", worker.pid, show_count(worker.claims),

@@ -1,6 +1,6 @@
 #include "recovery_table.h"
 
-#include "src/check.h"
+#include "check.h"
 
 namespace headpond::internal::recovery {
 

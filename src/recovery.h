@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "src/tier.h"
+#include "tier.h"
 
 namespace headpond::internal::recovery {
 

@@ -1,0 +1,232 @@
+#include "rebuild.h"
+
+#include <algorithm>
+#include <map>
+
+#include "delay.h"
+#include "directory.h"
+#include "each.h"
+#include "merge.h"
+#include "pages.h"
+#include "recovery.h"
+#include "recovery_table.h"
+#include "refill.h"
+#include "tier_side.h"
+
+namespace headpond::internal {
+
+namespace {
+
+constexpr std::uint64_t kPatienceUs = 20'000'000;
+constexpr std::uint64_t kAll = (1ULL << 63) - 1;
+constexpr int kEpochBits =
+    40;  // ids of an epoch begin at epoch << 40; ids of streams in the tier at epoch << 32
+std::uint64_t soon() { return sys::precise_us() + kPatienceUs; }
+
+class Rebuild {
+ public:
+  Rebuild(ThreadContext& me, Tier& tier) : me_(me), segment_(me.pond->segment()), tier_(tier) {}
+
+  Status run() {
+    epoch_ = tier_.identity().epoch + 1;
+    if (Status begun = tier_.begin_epoch(epoch_, soon()); !begun) return begun;
+    auto swept = recovery::sweep(tier_, soon());
+    if (!swept) return swept.status();
+    if (Status chosen = choose(); !chosen) return chosen;
+    for (std::uint32_t i = 0; i < kFloors; i++)
+      segment_.floor(i).store((epoch_ << kEpochBits) + 1, std::memory_order_relaxed);
+    Merge merge(me_, tier_, in_use_, epoch_ << kEpochBits);
+    if (Status merged = merge.run(); !merged) return merged;
+    if (Status forgotten = forget_empty(merge.result); !forgotten) return forgotten;
+    TierSide::begin_with(segment_, tier_.identity(), std::max(highest_id_, epoch_ << 32));
+    for (auto& [stream, lane] : merge.result.lanes)
+      if (Status chained = chain(lane); !chained) return chained;
+    note(merge.result);
+    return {};
+  }
+
+ private:
+  /// Which streams are in use. A stream that has a successor under its name was ended by who made that one, though he may not have lived to say so
+  /// in every lane.
+  Status choose() {
+    auto names = tier_.streams(soon());
+    if (!names) return names.status();
+    using Name = std::tuple<std::uint8_t, std::string, std::string, std::string>;
+    auto name_of = [](const TierNames& of) { return Name{of.kind, of.scope, of.ns, of.name}; };
+    std::map<Name, std::uint64_t> newest;
+    std::map<std::uint64_t, bool> ended;
+    for (const TierNames& of : *names) {
+      bool queue = of.kind == static_cast<std::uint8_t>(Kind::queue),
+           log = of.kind == static_cast<std::uint8_t>(Kind::log);
+      if (!(queue && of.stream % 16 < kLanes) && !(log && of.stream % 16 == 0))
+        return {Code::corruption, "pond " + me_.pond->name() + ": the durable tier has a stream " +
+                                      std::to_string(of.stream) + " of kind " + std::to_string(of.kind) +
+                                      ", which is none; put back a copy of the folder, or remove the pond"};
+      newest[name_of(of)] = std::max(newest[name_of(of)], of.stream >> 4);
+      ended[of.stream >> 4] |= of.cleared_upto >= kAll;
+      highest_id_ = std::max(highest_id_, of.stream >> 4);
+    }
+    for (const TierNames& of : *names) {
+      bool over = ended[of.stream >> 4] || newest[name_of(of)] != of.stream >> 4;
+      recovery::StreamFacts facts{recovery::NamesAre::declared,
+                                  over ? recovery::ScopeIs::dropped : recovery::ScopeIs::in_use};
+      if (recovery::classify(facts).cure == recovery::StreamCure::look_at_rows) {
+        in_use_.emplace(of.stream, of);
+        continue;
+      }
+      empty_.push_back(of.stream);
+      if (Status cleared = tier_.clear(of.stream, kAll, soon()); !cleared) return cleared;
+      if (Status erased = tier_.erase_upto(of.stream, kAll, soon()); !erased) return erased;
+    }
+    return {};
+  }
+
+  /// Their journal is gone by now.
+  Status forget_empty(const Merged& merged) {
+    for (const auto& [stream, names] : in_use_)
+      if (!merged.lanes.contains(stream) || merged.lanes.at(stream).rows.empty()) empty_.push_back(stream);
+    for (std::uint64_t stream : empty_) {
+      Status gone = tier_.forget(stream, soon());
+      if (!gone && gone.code() != Code::not_found && gone.code() != Code::busy) return gone;
+    }
+    return {};
+  }
+
+  // ------------------------------------------------------------------------------------------------------------- chains
+
+  Status chain(MergedLane& merged) {
+    if (merged.rows.empty()) return {};
+    Lane lane(me_, merged.stream, merged.number);
+    std::uint64_t first = merged.rows.begin()->first, behind = merged.rows.rbegin()->second.last + 1;
+    auto before = anchor(lane, first, {}), end = before ? anchor(lane, behind, before->reference) : before;
+    if (end.code() == Code::full)
+      return {Code::full,
+              "pond " + me_.pond->name() + ": " + std::to_string(segment_.limit_bytes() >> 20) +
+                  " MiB are too few for all the streams that come back; open it with a larger limit_bytes"};
+    if (!end) return end.status();
+    std::uint64_t items = 0, bytes = 0, largest = 0;
+    for (const auto& [id, row] : merged.rows)
+      items += row.items, bytes += row.bytes, largest = std::max(largest, row.page_bytes);
+    Word& mark = segment_.header().largest_spilled;
+    mark.store(std::max(mark.load(), (largest + kUnit - 1) / kUnit));
+    before->header->gap_items.store(items), before->header->gap_bytes.store(bytes);
+    before->header->next.store(end->reference.with_gap().raw);
+    lane.words.dense_from.store(merged.rows.rbegin()->first);  // the last row must be there: without it the rest is no hole
+    lane.words.tail.store(end->reference.raw);
+    lane.words.first.store(before->reference.raw, std::memory_order_release);
+    if (lane.is_log()) lane.stream.trimmed.store(first);
+    for (const NewPage* page : {&*before, &*end}) {
+      Word& life = segment_.life(page->reference.page()).life;
+      life.store(LifeWord{life.load()}.with(LifeState::linked, 0).raw);
+    }
+    return lane.number == kDelayedLane ? wake_delayed(lane) : Status();
+  }
+
+  Result<NewPage> anchor(Lane& lane, std::uint64_t first_id, Reference before) {
+    UseReserve reserve(me_);
+    auto page = allocate_page(me_, segment_.min_page_bytes());
+    if (!page) return page;
+    PageHeader& header = *page->header;
+    header.stream.store(lane.page_stream()), header.first_seq.store(first_id), header.prev.store(before.raw);
+    reinterpret_cast<Word*>(page->base + kFirstRecord)->store(RecordWord::seal(0).raw);
+    header.tail.store(Hint::make(kFirstRecord, 0).raw);
+    return page;
+  }
+
+  /// Delayed items must be seen when they are due: all of them come back at once.
+  Status wake_delayed(Lane& lane) {
+    for (bool more = true; more;) {
+      more = false;
+      Reference last;
+      Code code = for_each_record(
+          lane,
+          [&](const PageView& page) {
+            Reference next{page.header->next.load()};
+            if (next.gap()) last = page.reference, more = true;
+            return !more;
+          },
+          [](const PageView&, std::uint64_t, RecordWord, std::uint64_t) { return Visit::go_on; });
+      lane.unpin();
+      if (code != Code::ok) return lane.error;
+      if (more && (code = refill(lane, last)) != Code::ok) return lane.error.ok() ? Status(code) : lane.error;
+    }
+    Unpin unpin{lane};
+    (void)for_each_record(lane,
+                          [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t) {
+                            DelayedPrefix prefix{};
+                            auto payload = page.payload(offset, word);
+                            if (word.state() == RecordState::ready && payload.size() >= sizeof prefix) {
+                              std::memcpy(&prefix, payload.data(), sizeof prefix);
+                              lower_due(lane, page, std::max<std::uint64_t>(prefix.due_ms, 1));
+                            }
+                            return Visit::go_on;
+                          });
+    return {};
+  }
+
+  // -------------------------------------------------------------------------------------------------------------- notes
+
+  void note(const Merged& merged) {
+    RebuiltWords& out = segment_.header().rebuilt;
+    std::uint64_t streams = 0, last_stream = 0, rows = 0, items = 0, bytes = 0, lost = 0, unknown = 0;
+    for (const auto& [stream, lane] : merged.lanes) {
+      if (lane.rows.empty()) continue;
+      streams += last_stream != stream >> 4, last_stream = stream >> 4;
+      bool log = in_use_.at(stream).kind == static_cast<std::uint8_t>(Kind::log);
+      std::uint64_t next = lane.rows.begin()->first;
+      for (const auto& [first, row] : lane.rows) {
+        rows++, items += row.damaged ? 0 : row.items, bytes += row.bytes;
+        std::uint64_t missing = row.last - first + 1 - std::min(row.items, row.last - first + 1);
+        if (next >> kEpochBits == first >> kEpochBits) missing += first - next;
+        (log ? lost : unknown) += missing;
+        next = row.last + 1;
+      }
+    }
+    out.at_ms.store(sys::wall_ms()), out.streams.store(streams), out.rows.store(rows), out.items.store(items);
+    out.bytes.store(bytes), out.from_journal.store(merged.from_journal);
+    out.damaged_rows.store(merged.damaged_rows), out.damaged_items.store(merged.damaged_items);
+    out.lost_records.store(lost), out.unknown_items.store(unknown);
+    out.epoch.store(epoch_);
+  }
+
+  ThreadContext& me_;
+  Segment& segment_;
+  Tier& tier_;
+  std::uint64_t epoch_ = 0, highest_id_ = 0;
+  std::map<std::uint64_t, TierNames> in_use_;
+  std::vector<std::uint64_t> empty_;
+};
+
+}  // namespace
+
+bool has_tier(const StateFolder& state) {
+  sys::FileInfo info;
+  return sys::describe(state.path() + "/journal.db", info) == 0 ||
+         sys::describe(state.path() + "/spill.db", info) == 0;
+}
+
+Status rebuild(const std::shared_ptr<Segment>& segment, const Options& options, const StateFolder& state,
+               sys::Fd& presence, std::shared_ptr<Tier>& tier) {
+  if (!has_tier(state)) return {};
+  auto alone = state.alone();
+  recovery::StoreFacts facts{recovery::SegmentIs::gone,
+                             alone ? recovery::OldOnes::none : recovery::OldOnes::live,
+                             recovery::StoreIs::the_same, recovery::JournalIs::as_remembered};
+  if (recovery::classify(facts).cure != recovery::StoreCure::rebuild) return alone.status();
+  TierOptions how;
+  how.folder = state.path();
+  auto opened = open_tier(how, soon());
+  if (opened.code() == Code::not_found) return {};
+  if (!opened) return opened.status();
+  auto me = Attachment::alone(segment, options, state.path());
+  if (!me) return me.status();
+  ThreadContext* thread = (*me)->thread();
+  if (!thread) return Code::full;
+  tier = std::move(*opened);
+  (*me)->tier_side().use(tier);
+  if (Status done = Rebuild(*thread, *tier).run(); !done) return done;
+  presence = std::move(*alone);
+  return {};
+}
+
+}  // namespace headpond::internal
