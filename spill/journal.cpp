@@ -4,9 +4,9 @@
 #include <map>
 #include <utility>
 
-#include "id_ranges.h"
 #include "journal_row.h"
 #include "page_codec.h"
+#include "src/id_ranges.h"
 #include "trouble.h"
 
 namespace headpond::internal {

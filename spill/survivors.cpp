@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "id_ranges.h"
+#include "src/id_ranges.h"
 
 namespace headpond::internal {
 

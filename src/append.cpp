@@ -203,10 +203,10 @@ char* lay(char* at, std::uint64_t payload, std::uint32_t flags, std::uint64_t st
 
 namespace {
 
-RecordWord ready_word(const Parts& record) {
-  std::uint32_t flags = size_flags(record.size());
-  return RecordWord::make(RecordState::ready, 0, 0, flags ? 0 : static_cast<std::uint32_t>(record.size()),
-                          flags);
+RecordWord ready_word(const Parts& record, std::uint32_t more_flags) {
+  std::uint32_t flags = size_flags(record.size()) | more_flags;
+  return RecordWord::make(RecordState::ready, 0, 0,
+                          flags & kLarge ? 0 : static_cast<std::uint32_t>(record.size()), flags);
 }
 
 /// A page of `bytes` of records, laid by `fill`, then linked: one compare-exchange shows all of it. `place` gets the page, pinned if
@@ -258,16 +258,20 @@ Code append_one(Lane& lane, const Parts& record, std::uint64_t& id, std::uint64_
     return append_all(lane, {&record, 1}, id, due_ms);
   Unpin unpin{lane};
   Place place;
-  if (Code code = reserve(
-          lane, bytes,
-          RecordWord::make(RecordState::writing, lane.me.owner, 1, static_cast<std::uint32_t>(size)), place);
+  if (Code code = reserve(lane, bytes,
+                          RecordWord::make(RecordState::writing, lane.me.owner, 1,
+                                           static_cast<std::uint32_t>(size), lane.record_flags),
+                          place);
       code != Code::ok)
     return code;
   record.copy_to(lay(place.at(), size, 0, sys::coarse_us()));
   id = place.id;
   if (due_ms) [[unlikely]]
     lower_due(lane, place.page, due_ms);
-  publish(lane, place, RecordWord::make(RecordState::ready, 0, 0, static_cast<std::uint32_t>(size)), 1,
+  if (lane.before_ready) [[unlikely]]
+    lane.before_ready->run(place.id);
+  publish(lane, place,
+          RecordWord::make(RecordState::ready, 0, 0, static_cast<std::uint32_t>(size), lane.record_flags), 1,
           lane.wake_one());
   return Code::ok;
 }
@@ -278,7 +282,7 @@ Code append_all(Lane& lane, std::span<const Parts> records, std::uint64_t& first
   auto ids = static_cast<std::uint32_t>(records.size());
   auto lay_all = [&](char* at, bool first_header) {
     for (const Parts& r : records) {
-      RecordWord word = ready_word(r);
+      RecordWord word = ready_word(r, lane.record_flags);
       r.copy_to(lay(at, r.size(), word.flags(), now));
       if (first_header || &r != records.data())
         reinterpret_cast<Word*>(at)->store(word.raw, std::memory_order_release);
@@ -295,12 +299,14 @@ Code append_all(Lane& lane, std::span<const Parts> records, std::uint64_t& first
   // The inner headers are READY before the first one is: until then the span is one WRITING word.
   Place place;
   RecordWord span = RecordWord::make(RecordState::writing, lane.me.owner, ids,
-                                     static_cast<std::uint32_t>(bytes - kRecordHeader));
+                                     static_cast<std::uint32_t>(bytes - kRecordHeader), lane.record_flags);
   if (Code code = reserve(lane, bytes, span, place); code != Code::ok) return code;
   lay_all(place.at(), false);
   first_id = place.id;
   if (due_ms) lower_due(lane, place.page, due_ms);
-  publish(lane, place, ready_word(records[0]), ids, ids > 1 ? Wake::all : lane.wake_one());
+  if (lane.before_ready) [[unlikely]]
+    lane.before_ready->run(place.id);
+  publish(lane, place, ready_word(records[0], lane.record_flags), ids, ids > 1 ? Wake::all : lane.wake_one());
   return Code::ok;
 }
 

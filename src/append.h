@@ -91,7 +91,8 @@ constexpr std::uint32_t size_flags(std::uint64_t payload) { return payload > kMa
 /// Writes what stands between header and payload (the size of a large one) and the birth stamp; returns where the payload goes.
 char* lay(char* at, std::uint64_t payload, std::uint32_t flags, std::uint64_t stamp_us);
 
-/// Appends these records as one: all or nothing. `first_id` gets the id of the first; the others follow. `due_ms`: into the delayed lane.
+/// Appends these records as one: all or nothing, with lane.record_flags; lane.before_ready is run in between, unless together they are larger
+/// than largest_shared(). `first_id` gets the id of the first; the others follow. `due_ms`: into the delayed lane.
 Code append_all(Lane& lane, std::span<const Parts> records, std::uint64_t& first_id,
                 std::uint64_t due_ms = 0);
 Code append_one(Lane& lane, const Parts& record, std::uint64_t& id, std::uint64_t due_ms = 0);

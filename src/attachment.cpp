@@ -7,6 +7,7 @@
 #include <new>
 
 #include "check.h"
+#include "group_commit.h"
 #include "pages.h"
 #include "reap.h"
 #include "rebuild.h"
@@ -301,6 +302,8 @@ void Attachment::leave() {
   for (auto& context : threads_) open += context->open_claims;
   // what was pinned when it was unlinked
   if (ThreadContext* me = open == 0 && usable() == Code::ok ? thread() : nullptr) {
+    if (posts_waiting(*me) > 0)
+      (void)flush_posts(*me, sys::precise_us() + kReadPatienceUs);  // else somebody later
     recycle(*me, {});
     tier_side_->erase_forgotten(*me, true);
   }

@@ -15,6 +15,20 @@ struct Claimed {
   bool passed = false;   // its walk has passed a record that may be READY by now
 };
 
+/// Keeps a page by the thread's hold pin, so that its operation pin is free. REQUIRES: the page is pinned, and no move is under way.
+class ThreadHold {
+ public:
+  ThreadHold(ThreadContext& me, Reference page) : me_(me) {
+    me_.pins->hold.store(page.page(), std::memory_order_seq_cst);  // before the operation pin goes
+  }
+  ~ThreadHold() { me_.pins->hold.store(0, std::memory_order_release); }
+  ThreadHold(const ThreadHold&) = delete;
+  ThreadHold& operator=(const ThreadHold&) = delete;
+
+ private:
+  ThreadContext& me_;
+};
+
 /// The lane's next READY record -> CLAIMED(me), its page left pinned. Codes: ok; empty; timeout (something is on its way out, or in the gap
 /// behind lane.gap);
 /// not_found (the stream is gone); corruption. Uses and moves this thread's private cursor.

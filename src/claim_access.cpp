@@ -186,10 +186,24 @@ Code cleared(Lane& lane, const Claimed& claimed) {
 
 }  // namespace
 
-Status ClaimAccess::ack(Claim& claim) {
+Durability ClaimAccess::wanted_of(const Claim& claim, std::optional<Durability> asked, ThreadContext*& me) {
+  me = claim.pond_ && claim.pond_->usable() == Code::ok ? claim.pond_->thread() : nullptr;
+  if (!me) return Durability::memory;
+  return internal::wanted(claim.pond_->segment().stream(Binding{claim.binding_}.index()), asked);
+}
+
+/// `post` is published if the claim was ours and its ack belongs into the journal.
+Status ClaimAccess::ack_posting(Claim& claim, Durability wanted, ThreadContext* me, Post& post,
+                                Status& note) {
+  if (me && needs_post(RecordWord{claim.word_}, wanted)) {
+    Lane lane(*me, Binding{claim.binding_}, claim.lane_);
+    if (Status ready = prepare_ack(lane, RecordWord{claim.word_}, wanted, post, note); !ready) return ready;
+  }
   Over over(claim.binding_, claim.lane_);
   Status done = with_claimed(claim, [&](Lane& lane, const Claimed& claimed) {
+    ItemId birth = post ? id_of_record(lane, claimed.page, claimed.offset, claimed.word) : ItemId{};
     bool mine = internal::ack(lane, claimed);
+    if (mine && post) post_ack(lane, post, birth);
     if (mine) over.look(lane, claimed);
     if (mine) ring(lane.segment, lane.stream.space_bell, Wake::all);
     if (mine && claimed.word.sole() && !lane.current())
@@ -197,7 +211,18 @@ Status ClaimAccess::ack(Claim& claim) {
     release(claim, lane.me);
     return mine ? Code::ok : Code::fenced;
   });
+  if (!done) post.abandon();
   return done;
+}
+
+Status ClaimAccess::ack(Claim& claim, std::optional<Durability> asked) {
+  Post post;
+  Status note;
+  ThreadContext* me = nullptr;
+  Durability wanted = wanted_of(claim, asked, me);
+  Status done = ack_posting(claim, wanted, me, post, note);
+  if (!done) return done;
+  return post ? finish_acks(*me, {&post, 1}, wanted, note) : note;
 }
 
 bool ClaimAccess::over_when_looked_at(const ThreadContext& me, Reference page) {
@@ -220,15 +245,42 @@ void ClaimAccess::unlink_over(Attachment& pond, std::uint64_t binding, int lane,
     finish_tombed(*me, from.binding);
 }
 
+namespace {
+
+/// Waits for the posts of a batch, once.
+Result<std::size_t> settle_posts(std::vector<Post>& posts, Durability wanted, std::size_t acked,
+                                 const Status& note) {
+  if (posts.empty()) return {acked, note};
+  Status waited = finish_acks(posts.front().owner(), posts, wanted, note);
+  return {acked, note.ok() && note.cause() == Code::ok ? std::move(waited) : note};
+}
+
+}  // namespace
+
 /// Claims that share a hold stand in one page: acked in a row, looked at once.
-std::size_t ClaimAccess::ack_many(std::span<Claim> claims) {
+Result<std::size_t> ClaimAccess::ack_many(std::span<Claim> claims, std::optional<Durability> asked) {
   std::size_t acked = 0;
+  std::vector<Post> posts;
+  Durability most_wanted = Durability::memory;
+  Status note;
   for (std::size_t i = 0; i < claims.size();) {
     Claim& first = claims[i];
-    ThreadContext* me = first.pond_ && first.shared_hold_ && first.pond_->usable() == Code::ok
-                            ? first.pond_->thread()
-                            : nullptr;
-    if (!me) {
+    ThreadContext* me = nullptr;
+    const Durability wanted = wanted_of(first, asked, me);
+    if (me && needs_post(RecordWord{first.word_}, wanted)) {
+      Post post;
+      Status done = ack_posting(first, wanted, me, post, note);
+      if (!done && done.code() != Code::fenced) {
+        // What was acked is; this claim and those behind it stand.
+        return settle_posts(posts, most_wanted, acked, Status::in_memory(done));
+      }
+      acked += done.ok();
+      most_wanted = std::max(most_wanted, wanted);
+      if (post) posts.push_back(std::move(post));
+      i++;
+      continue;
+    }
+    if (!first.shared_hold_ || !me) {
       acked += first.ack().ok();
       i++;
       continue;
@@ -245,7 +297,8 @@ std::size_t ClaimAccess::ack_many(std::span<Claim> claims) {
     bool in_order = true;
     const int hold = first.hold_;
     const std::size_t begin = i;
-    for (; i < claims.size() && claims[i].pond_ == &pond && claims[i].hold_ == hold && claims[i].shared_hold_;
+    for (; i < claims.size() && claims[i].pond_ == &pond && claims[i].hold_ == hold &&
+           claims[i].shared_hold_ && !RecordWord{claims[i].word_}.has(kDurable);
          i++) {
       claimed.offset = claims[i].offset_, claimed.word = RecordWord{claims[i].word_};
       bool mine = true;
@@ -273,7 +326,7 @@ std::size_t ClaimAccess::ack_many(std::span<Claim> claims) {
     if (pond.unshare_hold(hold, settled)) pond.give_hold(*me, hold);
     if (cleared) finish_tombed(*me, lane.binding);
   }
-  return acked;
+  return settle_posts(posts, most_wanted, acked, note);
 }
 
 Status ClaimAccess::give_back(Claim& claim) {
@@ -439,6 +492,7 @@ void Claim::give_back() noexcept {
 }
 
 ItemId Claim::id() const noexcept { return ClaimAccess::id(*this); }
+Status Claim::ack(const AckOptions& options) { return ClaimAccess::ack(*this, options.durability); }
 Status Claim::ack() {
   internal::Attachment* pond = pond_;
   internal::Reference over;
@@ -448,7 +502,7 @@ Status Claim::ack() {
       ClaimAccess::unlink_over(*pond, binding_, lane_, over);
     return mine ? Code::ok : Code::fenced;
   }
-  return ClaimAccess::ack(*this);
+  return ClaimAccess::ack(*this, {});
 }
 Status Claim::nack(const NackOptions& options) {
   if (options.delay.count() < 0 || options.delay > std::chrono::hours(24 * 365))

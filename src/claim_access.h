@@ -3,6 +3,7 @@
 
 #include "append.h"
 #include "claim.h"
+#include "durable.h"
 #include "headpond/queue.h"
 
 namespace headpond::internal {
@@ -40,6 +41,8 @@ struct ClaimAccess {
   static void fill(Claim& claim, Lane& lane, const Claimed& claimed) {
     describe(claim, lane, claimed);
     claim.word_ = own(lane, claimed).raw;
+    // Its ack is not the straight one. (Of one claim that shares its hold with no other, it is the last.)
+    claim.shared_hold_ = needs_post(claimed.word, wanted(lane.stream, {}));
     if (int hold = lane.me.pond->take_hold(lane.me); hold >= 0) [[likely]] {
       claim.hold_ = static_cast<std::int16_t>(hold);
       // before the operation pin goes
@@ -58,8 +61,8 @@ struct ClaimAccess {
   template <class Work>
   static Status with_claimed(Claim& claim, Work work);
 
-  static Status ack(Claim& claim);
-  static std::size_t ack_many(std::span<Claim> claims);
+  static Status ack(Claim& claim, std::optional<Durability> asked);
+  static Result<std::size_t> ack_many(std::span<Claim> claims, std::optional<Durability> asked);
   static Status give_back(Claim& claim);
   static Status nack(Claim& claim, milliseconds delay);
   static Status extend(Claim& claim, milliseconds lease);
@@ -72,6 +75,9 @@ struct ClaimAccess {
  private:
   /// The claim becomes sole, unless it has a lease.
   static RecordWord own(Lane& lane, const Claimed& claimed);
+  /// `me`: null if the claim is settled or the pond is not usable.
+  static Durability wanted_of(const Claim& claim, std::optional<Durability> asked, ThreadContext*& me);
+  static Status ack_posting(Claim& claim, Durability wanted, ThreadContext* me, Post& post, Status& note);
   static void describe(Claim& claim, Lane& lane, const Claimed& claimed) {
     claim.pond_ = lane.me.pond, claim.binding_ = lane.binding.raw,
     claim.reference_ = claimed.page.reference.raw, claim.word_ = claimed.word.raw;

@@ -243,6 +243,7 @@ Result<Binding> Directory::find_or_create(const Key& key) {
   if (auto found = find(key); found || found.code() != Code::not_found) return found;
   Key scope = key.scope_key();
   std::string scope_bytes = scope.encoded(), bytes = key.encoded();
+  const bool in_scope = key.kind != Kind::postings;  // those are the pond's, and no scope's member
   for (int tries = 0; tries < 100; tries++) {
     if (Status room = make_room(bytes.size() + scope_bytes.size()); !room) return room;
     auto section = Section::enter(me_, kDirectorySection);
@@ -254,8 +255,8 @@ Result<Binding> Directory::find_or_create(const Key& key) {
       if (found.index() >= segment_.reserved(Table::streams)) return damaged_entry(found);
       return found;
     }
-    std::uint32_t scope_slot = locate(scope, scope_bytes, hash_of(scope_bytes));
-    if (!scope_slot) {  // a section of its own: two inserts might be more than the journal holds
+    std::uint32_t scope_slot = in_scope ? locate(scope, scope_bytes, hash_of(scope_bytes)) : 0;
+    if (!scope_slot && in_scope) {  // a section of its own: two inserts might be more than the journal holds
       auto made = insert(*section, scope, scope_bytes, hash_of(scope_bytes), 0);
       if (made) section->leave();
       if (!made && segment_.reserved(Table::slots) == segment_.capacity(Table::slots))
@@ -268,10 +269,14 @@ Result<Binding> Directory::find_or_create(const Key& key) {
         return Status(Code::full, "pond " + me_.pond->name() + ": its directory is full");
       continue;
     }
-    SlotWords& scope_words = segment_.slot(scope_slot - 1);
+    std::uint32_t policy = 0;
+    if (scope_slot) {
+      SlotWords& scope_words = segment_.slot(scope_slot - 1);
+      policy = policy_of({get(scope_words.value), get(scope_words.value2)});
+    }
     auto stream =
         new_stream(*section, key.kind, *made, get(segment_.floor(static_cast<std::uint32_t>(hash % kFloors))),
-                   nullptr, get(scope_words.value) || get(scope_words.value2));
+                   nullptr, policy);
     if (!stream && stream.code() == Code::busy) continue;
     if (stream) section->leave();
     return stream;
@@ -281,7 +286,8 @@ Result<Binding> Directory::find_or_create(const Key& key) {
 
 /// A descriptor, LIVE, empty and named by that entry; governed like `like`, or as the creator chose. `busy`: its table must grow first.
 Result<Binding> Directory::new_stream(Section& section, Kind kind, std::uint32_t entry,
-                                      std::uint64_t first_id, const StreamWords* like, bool limited) {
+                                      std::uint64_t first_id, const StreamWords* like,
+                                      std::uint32_t scope_policy) {
   Header& header = segment_.header();
   std::uint64_t used = std::min(get(header.descriptors_used), segment_.reserved(Table::streams));
   std::uint32_t index = static_cast<std::uint32_t>(get(header.descriptor_hint));
@@ -297,12 +303,12 @@ Result<Binding> Directory::new_stream(Section& section, Kind kind, std::uint32_t
     word.store(static_cast<decltype(word.load())>(value), std::memory_order_relaxed);
   };
   bool queue = kind == Kind::queue;
-  std::uint32_t policy = limited ? static_cast<std::uint32_t>(kLimited) : 0;
+  std::uint32_t policy = scope_policy;
   if (header.default_lease_us) policy |= kLeased;
   if (header.default_max_attempts) policy |= kAttemptsLimited;
   if (header.default_max_items || header.default_max_bytes) policy |= kLimited;
   set(stream.first_id, std::max<std::uint64_t>(first_id, 1));
-  set(stream.policy, like ? like->policy.load() : queue ? policy : 0);
+  set(stream.policy, like ? like->policy.load() : queue ? policy : scope_policy & kNotInMemory);
   set(stream.max_attempts, like ? like->max_attempts.load() : queue ? header.default_max_attempts : 0);
   set(stream.lease_us, like ? get(like->lease_us) : queue ? header.default_lease_us : 0);
   set(stream.max_items, like ? get(like->max_items) : queue ? header.default_max_items : 0);
@@ -449,7 +455,7 @@ Status Directory::retire(Binding stream, std::uint64_t next_id, bool keep_name) 
       for (std::uint64_t now = floor.load(); now < next_id && !floor.compare_exchange_weak(now, next_id);) {
       }
       if (keep_name) {
-        auto next = new_stream(*section, kind, at, next_id, &words, false);
+        auto next = new_stream(*section, kind, at, next_id, &words, 0);
         if (!next && next.code() == Code::busy) continue;
         keep_name = next.ok();
       }
@@ -579,7 +585,7 @@ Status Directory::verify(std::vector<std::string>& problems) {
       if (bucket_of(hash_of(bytes)) != bucket)
         problems.push_back("directory: slot " + std::to_string(at) +
                            " is in a bucket that its key does not hash to");
-      if (key.kind != Kind::queue && key.kind != Kind::log) continue;
+      if (key.kind != Kind::queue && key.kind != Kind::log && key.kind != Kind::postings) continue;
       Binding stream{get(segment_.slot(at - 1).value)};
       if (stream.index() >= std::min(get(header.descriptors_used), segment_.reserved(Table::streams))) {
         problems.push_back("I9: slot " + std::to_string(at) + " names a stream beyond the last");

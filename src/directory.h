@@ -38,6 +38,15 @@ class Directory {
   struct Values {
     std::uint64_t first = 0, second = 0;
   };
+  /// A scope's words: max_items, with the PolicyFlags of kNotInMemory from bit kScopePolicyBit on; max_bytes.
+  static constexpr int kScopePolicyBit = 57;
+  static std::uint64_t scope_max_items(const Values& scope) {
+    return scope.first & ~(static_cast<std::uint64_t>(kNotInMemory) << kScopePolicyBit);
+  }
+  static std::uint32_t policy_of(const Values& scope) {
+    auto flags = static_cast<std::uint32_t>(scope.first >> kScopePolicyBit) & kNotInMemory;
+    return flags | (scope_max_items(scope) || scope.second ? static_cast<std::uint32_t>(kLimited) : 0);
+  }
   Result<Values> values(const Key& key);
   /// Sets them, creating the entry; `raise`: only upwards. Returns what is there now.
   Result<Values> set_values(const Key& key, Values values, bool raise);
@@ -85,7 +94,7 @@ class Directory {
   Result<std::uint32_t> insert(Section& section, const Key& key, const std::string& bytes, std::uint64_t hash,
                                std::uint32_t scope_slot);
   Result<Binding> new_stream(Section& section, Kind kind, std::uint32_t entry, std::uint64_t first_id,
-                             const StreamWords* like, bool limited);
+                             const StreamWords* like, std::uint32_t scope_policy);
   void unlink_entry(Section& section, std::uint32_t slot);
   void grow_buckets(Section& section);
   Status make_room(std::size_t key_bytes);

@@ -86,6 +86,14 @@ inline void prefetch_behind(const char* record, std::uint64_t extent, unsigned r
   asm volatile("prefetchw %0" : : "m"(record[distance]));  // never faults
 }
 
+/// What an append does when its records have their ids and nobody can see them yet.
+struct BeforeReady {
+  virtual void run(std::uint64_t first_id) = 0;
+
+ protected:
+  ~BeforeReady() = default;
+};
+
 /// Where an operation works. On the stack of one call.
 struct Lane {
   ThreadContext& me;
@@ -95,9 +103,11 @@ struct Lane {
   Binding binding;
   int number;
   bool any_state = false;
-  Reference gap;        // claim: the page before the gap that stopped it
-  Reference gap_ahead;  // claim: it came to this page, behind which a gap begins
-  Status error;         // detail of the last code that was not ok, if there is any
+  Reference gap;                        // claim: the page before the gap that stopped it
+  Reference gap_ahead;                  // claim: it came to this page, behind which a gap begins
+  std::uint32_t record_flags = 0;       // append: of its records, besides what their sizes need
+  BeforeReady* before_ready = nullptr;  // append
+  Status error;                         // detail of the last code that was not ok, if there is any
 
   Lane(ThreadContext& thread, Binding b, int lane)
       : me(thread),

@@ -25,6 +25,7 @@
 //   I13 A row that is in no gap belongs to a page with `row` set that begins there; what does not is left over, and nobody reads it.
 //   I14 gap_items and gap_bytes are the sums over the gap's rows.
 //   I15 No two streams have the same id in the durable tier.
+//   I16 A record of the posting queue is WRITING, READY or DONE; it has entries end to end. (posting.h)
 #pragma once
 
 #include <pthread.h>
@@ -134,6 +135,22 @@ struct alignas(128) Header {
   // has room for it
   Word largest_spilled;
   RebuiltWords rebuilt;
+  // The posting queue's Binding, 0: nothing was ever posted; the directory's section, never undone.
+  Word posting_queue;
+  Word journal_used;  // 1: the journal may have entries: who posts or commits, before the first one
+  // the highest lsn that anybody was told: who leads, atomic maximum
+  Word durable_lsn;
+  // Group commit. Futex: + 1 and a wake after each commit, by who led it.
+  alignas(128) std::atomic<std::uint32_t> commit_bell;
+  // Hints, plain stores by who leads: what a commit takes, how many records the last one took; what was written since the last trim, and
+  // what that one kept. A killed leader leaves them as they are.
+  std::atomic<std::uint32_t> commit_us;
+  std::atomic<std::uint32_t> commit_records;
+  std::atomic<std::uint32_t> commits_since_trim;
+  Word bytes_since_trim;
+  Word bytes_kept;
+  Word collected;            // `posted` when the last leader began to collect
+  alignas(128) Word posted;  // a hint, too: records ever posted, atomic add by who posts
 };
 static_assert(sizeof(Header) <= 4096);
 
@@ -155,7 +172,9 @@ static_assert(offsetof(SectionWords, entries) == 64 && sizeof(SectionWords) == 1
 constexpr std::uint32_t kAllocatorSection = 0;
 constexpr std::uint32_t kDirectorySection = 1;
 constexpr std::uint32_t kFirstStreamSection = 2;
-constexpr std::uint32_t kSections = 64;
+constexpr std::uint32_t kCommitSection =
+    64;  // its mutex alone, no journal: who leads a commit (group_commit.h)
+constexpr std::uint32_t kSections = 65;
 
 // -------------------------------------------------------------------------------------------------------------- participants
 enum class SlotState : std::uint32_t { free, live };
@@ -252,14 +271,17 @@ static_assert(sizeof(DelayedPrefix) == 16 && sizeof(DeadPrefix) == 24);
 
 // ------------------------------------------------------------------------------------------------------------------- streams
 enum class StreamState : std::uint8_t { free, live, clearing, tombed };
-enum class Kind : std::uint8_t { none, scope, queue, log, cursor };
+enum class Kind : std::uint8_t { none, scope, queue, log, cursor, postings };
 enum PolicyFlag : std::uint32_t {
   kPaused = 1,
   kDraining = 2,
   kLimited = 4,
   kLeased = 8,
-  kAttemptsLimited = 16
+  kAttemptsLimited = 16,
+  kPostedByDefault = 32,  // its scope's Durability
+  kDurableByDefault = 64,
 };
+constexpr std::uint32_t kNotInMemory = kPostedByDefault | kDurableByDefault;
 
 struct LaneWords {
   Word first;                        // Reference
@@ -355,6 +377,7 @@ constexpr std::uint64_t layout_hash() {
                           offsetof(LaneWords, gap_version),
                           offsetof(Header, tier_store),
                           offsetof(Header, rebuilt),
+                          offsetof(Header, commit_bell),
                           offsetof(SlotWords, bytes)})
     h = (h ^ v) * 0x100000001b3ULL;
   return h;

@@ -34,13 +34,24 @@ Result<std::uint64_t> Log::append(Bytes record, std::optional<milliseconds> full
   std::uint64_t seq = 0;
   if (push_straight(stream_->pond(), stream_->binding(), record, Wake::all, seq)) [[likely]]
     return seq;
+  return append(record, AppendOptions{full_timeout, {}});
+}
+
+Result<std::uint64_t> Log::append(Bytes record, const AppendOptions& options) {
+  if (Status good = check_record(record.size()); !good) return good;
+  std::uint64_t seq = 0;
   Parts parts{record, {}};
-  if (Status done = stream_->append({&parts, 1}, 0, 0, full_timeout, seq); !done) return done;
-  return seq;
+  Status done = stream_->append({&parts, 1}, 0, 0, options.full_timeout, options.durability, seq);
+  if (!done) return done;
+  return {seq, std::move(done)};
 }
 
 Result<std::uint64_t> Log::append_many(std::span<const Bytes> records,
                                        std::optional<milliseconds> full_timeout) {
+  return append_many(records, AppendOptions{full_timeout, {}});
+}
+
+Result<std::uint64_t> Log::append_many(std::span<const Bytes> records, const AppendOptions& options) {
   if (records.empty()) return Status(Code::invalid, "append_many of no record");
   std::vector<Parts> parts;
   parts.reserve(records.size());
@@ -49,8 +60,21 @@ Result<std::uint64_t> Log::append_many(std::span<const Bytes> records,
     parts.push_back({record, {}});
   }
   std::uint64_t seq = 0;
-  if (Status done = stream_->append(parts, 0, 0, full_timeout, seq); !done) return done;
-  return seq;
+  Status done = stream_->append(parts, 0, 0, options.full_timeout, options.durability, seq);
+  if (!done) return done;
+  return {seq, std::move(done)};
+}
+
+Status Log::wait_durable(std::uint64_t seq) const {
+  Status answer;
+  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
+    answer = flush_posts(me, durable_deadline(*me.pond), [&](const PostEntry& post) {
+      return post.stream == binding && post.entry.kind == JournalEntry::Kind::push && post.entry.seq <= seq;
+    });
+    if (!answer) error = answer;
+    return answer.code();
+  });
+  return done.ok() ? answer : done;
 }
 
 Result<Reservation> Log::reserve(std::size_t size) { return Queue(stream_).reserve(size); }

@@ -1,8 +1,24 @@
 #include "move.h"
 
 #include "delay.h"
+#include "posting.h"
+#include "tier_side.h"
 
 namespace headpond::internal {
+
+namespace {
+
+/// Room to say in the journal where the item goes. None: it is not in the journal; or it is too large or there is no room, and the journal goes
+/// on to say its old place.
+Post post_for_move(Lane& to, const Claimed& source, std::uint64_t size) {
+  Post post;
+  if (!source.word.has(kDurable) || Post::bytes_for(size) > Post::kMostBytes || !room_for_posts(to.me))
+    return post;
+  if (to.me.pond->tier_side().declared_id(to)) (void)post.reserve(to.me, Post::bytes_for(size));
+  return post;
+}
+
+}  // namespace
 
 Code move(Lane& to, const Claimed& source, const Move& item) {
   ThreadContext& me = to.me;
@@ -18,7 +34,8 @@ Code move(Lane& to, const Claimed& source, const Move& item) {
 
   UseReserve reserve_too(me);
   std::uint64_t size = item.payload.size();
-  std::uint32_t flags = size_flags(size) | kMoved;
+  std::uint32_t flags = size_flags(size) | kMoved | (source.word.flags() & kDurable);
+  Post post = post_for_move(to, source, size);
   std::uint64_t bytes = record_bytes(size, flags);
   RecordWord writing = RecordWord::make(RecordState::writing, me.owner, 1,
                                         flags & kLarge ? 0 : static_cast<std::uint32_t>(size), flags);
@@ -27,11 +44,18 @@ Code move(Lane& to, const Claimed& source, const Move& item) {
                                                  : reserve(to, bytes, writing, place);
   if (code != Code::ok) return code;
 
+  std::uint64_t moves =
+      1 + (source.word.has(kMoved) ? source.page.moved(source.offset).moves & 0xffffffff : 0);
   item.payload.copy_to(lay(place.at(), size, flags, item.stamp_us));
   place.page.moved(place.offset) = {item.birth.value, source.page.reference.raw,
                                     source.offset | static_cast<std::uint64_t>(source.word.claims()) << 32 |
                                         static_cast<std::uint64_t>(me.owner) << 48,
-                                    0};
+                                    moves};
+  if (post) {
+    post.add({journal_push(to, item.birth, place.id, static_cast<std::uint32_t>(moves)), to.binding},
+             item.payload);
+    post.publish();
+  }
   if (item.due_ms) lower_due(to, place.page, item.due_ms);  // after WRITING, before READY
   RecordWord intent = writing.with_claims(item.claims).with_crashes(item.crashes).with_flags(flags | kIntent);
   Word& word = place.page.word(place.offset);
@@ -45,6 +69,8 @@ Code move(Lane& to, const Claimed& source, const Move& item) {
     word.store(writing.with_state(RecordState::done).with_owner(0).with_claims(1).raw,
                std::memory_order_release);
     ring(to.segment, to.stream.bell, Wake::all);
+    to.unpin();
+    if (post) (void)post.withdraw();  // written already: a later move says better
     return Code::fenced;
   }
   std::uint64_t expected = intent.raw;

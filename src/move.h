@@ -3,6 +3,7 @@
 //   1 reserve at the destination: FREE -> WRITING(me)
 //   2 payload; the source {reference, offset, claims} into the record's own space
 //   3 the header again, with `intent`
+//     of a durable item: posted to the journal (posting.h)
 //   4 commit: the source CLAIMED(me, claims) -> DONE(me, claims), where an ack leaves no owner
 //   5 committed: WRITING -> READY by compare-exchange, wake; else DONE over the reservation
 //   6 unpin, then unhold

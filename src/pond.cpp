@@ -2,6 +2,7 @@
 
 #include <cerrno>
 
+#include "group_commit.h"
 #include "headpond/headpond.h"
 #include "leftovers.h"
 #include "pond_access.h"
@@ -22,6 +23,7 @@ Status check_local(const Options& options) {
   if (options.spin.count() < 0 || options.spin > std::chrono::milliseconds(10))
     return {Code::invalid, "spin must be from 0 to 10 ms"};
   if (options.full_timeout.count() < 0) return {Code::invalid, "full_timeout must not be negative"};
+  if (options.durable_timeout.count() < 0) return {Code::invalid, "durable_timeout must not be negative"};
   if (options.queue.lease.count() < 0 || options.queue.lease > std::chrono::hours(24 * 30))
     return {Code::invalid, "queue.lease must be 0, or from 1 ms to 30 days"};
   if (options.queue.max_attempts > 65534)
@@ -45,6 +47,8 @@ void maintain(Attachment& pond) {
       done = spill_some(*me, spill_step(pond.segment()), out);
     }
   }
+  if (posts_waiting(*me) > 0)
+    if (Status flushed = flush_posts(*me, sys::precise_us() + kStorePatienceUs); !flushed) done = flushed;
   pond.tier_side().erase_forgotten(*me, true);
   if (pond.tier_side().take_death() && done.ok()) done = erase_leftovers(*me).status();
   if (!done && done.code() != Code::timeout)
@@ -103,6 +107,13 @@ Status Pond::remove(const std::string& name, const RemoveOptions& options) {
 const std::string& Pond::name() const noexcept { return attachment_->name(); }
 Scope Pond::scope(Bytes name) const { return Scope(attachment_, std::string(name)); }
 Recovered Pond::recovered() const noexcept { return pond_recovered(*attachment_); }
+Status Pond::flush() const {
+  if (Code usable = attachment_->usable(); usable != Code::ok) return usable;
+  ThreadContext* me = attachment_->thread();
+  if (!me) return Code::full;
+  return flush_posts(*me, durable_deadline(*attachment_));
+}
+
 Result<Stats> Pond::stats() const { return pond_stats(*attachment_); }
 Result<Findings> Pond::verify() const { return pond_verify(*attachment_); }
 

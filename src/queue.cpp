@@ -195,15 +195,16 @@ Result<ItemId> Queue::push(Bytes item, const PushOptions& options) {
   if (options.delay.count() > 0) {
     DelayedPrefix prefix = delayed_prefix(options);
     Parts parts{as_bytes(prefix), item};
-    if (Status done = stream_->append({&parts, 1}, kDelayedLane, prefix.due_ms, options.full_timeout, seq);
-        !done)
-      return done;
-    return item_id(kDelayedLane, seq);
+    Status done = stream_->append({&parts, 1}, kDelayedLane, prefix.due_ms, options.full_timeout,
+                                  options.durability, seq);
+    if (!done) return done;
+    return {item_id(kDelayedLane, seq), std::move(done)};
   }
   Parts parts{item, {}};
-  if (Status done = stream_->append({&parts, 1}, options.priority, 0, options.full_timeout, seq); !done)
-    return done;
-  return item_id(options.priority, seq);
+  Status done =
+      stream_->append({&parts, 1}, options.priority, 0, options.full_timeout, options.durability, seq);
+  if (!done) return done;
+  return {item_id(options.priority, seq), std::move(done)};
 }
 
 Result<ItemId> Queue::push_many(std::span<const Bytes> items, const PushOptions& options) {
@@ -219,15 +220,16 @@ Result<ItemId> Queue::push_many(std::span<const Bytes> items, const PushOptions&
     parts[i] = delayed ? Parts{as_bytes(prefix), items[i]} : Parts{items[i], {}};
   int lane = delayed ? kDelayedLane : options.priority;
   std::uint64_t seq = 0;
-  if (Status done = stream_->append({parts, items.size()}, lane, delayed ? prefix.due_ms : 0,
-                                    options.full_timeout, seq);
-      !done)
-    return done;
-  return item_id(lane, seq);
+  Status done = stream_->append({parts, items.size()}, lane, delayed ? prefix.due_ms : 0,
+                                options.full_timeout, options.durability, seq);
+  if (!done) return done;
+  return {item_id(lane, seq), std::move(done)};
 }
 
 Result<Reservation> Queue::reserve(std::size_t size, int priority) {
-  if (Status good = check_push(size, {.delay = {}, .priority = priority, .full_timeout = {}}); !good)
+  if (Status good =
+          check_push(size, {.delay = {}, .priority = priority, .full_timeout = {}, .durability = {}});
+      !good)
     return good;
   std::optional<Reservation> out;
   int hold = -1;
@@ -316,14 +318,26 @@ Result<std::string> Queue::pop(milliseconds timeout) {
   }
   auto got = pop_many(1, timeout);
   if (!got) return got.status();
-  return std::move(got->front());
+  return {std::move(got->front()), got.status()};
 }
 
 Result<std::vector<std::string>> Queue::pop_many(std::size_t most, milliseconds timeout) {
   if (most == 0) return Status(Code::invalid, "pop_many of no item");
   std::vector<std::string> out;
+  std::vector<Post> posts;
+  Durability most_wanted = Durability::memory;
+  Status note, refused;
   // While the page is pinned no hold is needed: claim, copy, ack. A death before the ack gives the item back.
   auto use = [&](Lane& lane, const Claimed& claimed) {
+    Durability wanted = internal::wanted(lane.stream, {});
+    Post post;
+    std::optional<ThreadHold> hold;  // where the ack is posted: for that the operation pin is needed
+    if (needs_post(claimed.word, wanted)) [[unlikely]] {
+      hold.emplace(lane.me, claimed.page.reference);
+      if (refused = prepare_ack(lane, claimed.word, wanted, post, note); !refused)
+        return give_back(lane, claimed), Reference{};
+      most_wanted = std::max(most_wanted, wanted);
+    }
     auto payload = claimed.page.payload(claimed.offset, claimed.word);
     try {  // everything that may fail comes before the ack
       out.emplace_back(payload.data(), payload.size());
@@ -331,15 +345,22 @@ Result<std::vector<std::string>> Queue::pop_many(std::size_t most, milliseconds 
       give_back(lane, claimed);
       throw;
     }
+    ItemId birth = post ? id_of_record(lane, claimed.page, claimed.offset, claimed.word) : ItemId{};
     // cleared, or its lease ended while we copied
     if (!ack(lane, claimed)) return out.pop_back(), Reference{};
+    if (post) post_ack(lane, post, birth), posts.push_back(std::move(post));
     ring(lane.segment, lane.stream.space_bell, Wake::all);
     return page_is_over(claimed.page) ? claimed.page.reference : Reference{};
   };
   auto pop_all = [&](ThreadContext& me, Binding binding, bool look, Status& error) {
     Code code = Code::ok;
-    while (out.size() < most && code == Code::ok)
+    while (out.size() < most && code == Code::ok) {
       code = claim_next(me, binding, look && out.empty(), error, use);
+      if (!refused) {
+        if (out.empty()) error = refused;
+        code = refused.code();
+      }
+    }
     return out.empty() ? code : Code::ok;
   };
   Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
@@ -350,11 +371,15 @@ Result<std::vector<std::string>> Queue::pop_many(std::size_t most, milliseconds 
       Code code = pop_all(me, binding, look, error);
       return code == Code::paused && timeout.count() > 0 ? Code::empty : code;
     });
-  if (!out.empty()) return out;
-  return done;
+  if (out.empty()) return done;
+  if (!posts.empty()) note = finish_acks(posts.front().owner(), posts, most_wanted, note);
+  return {std::move(out), std::move(note)};
 }
 
-std::size_t Queue::ack_many(std::span<Claim> claims) { return ClaimAccess::ack_many(claims); }
+std::size_t Queue::ack_many(std::span<Claim> claims) { return *ClaimAccess::ack_many(claims, {}); }
+Result<std::size_t> Queue::ack_many(std::span<Claim> claims, const AckOptions& options) {
+  return ClaimAccess::ack_many(claims, options.durability);
+}
 
 // --------------------------------------------------------------------------------------------------------------------- look
 
@@ -511,6 +536,7 @@ Code find_spilled(Lane& lane, std::uint64_t version, ItemId id, std::uint64_t fr
 
 Status Queue::cancel(ItemId id) {
   Code outcome = Code::not_found;
+  Status answer;
   std::uint64_t moved = 0, changes = 1ULL << 40;
   auto search = [&](ThreadContext& me, Binding binding, Status& error) {
     outcome = Code::not_found, moved = 0;
@@ -536,6 +562,15 @@ Status Queue::cancel(ItemId id) {
               moved += word.has(kMoved);  // also what has gone on from there
               if (here != id || word.state() == RecordState::done || word.state() == RecordState::writing)
                 return Visit::go_on;
+              // Of a durable item: for the post the operation pin is needed.
+              std::optional<ThreadHold> hold;
+              Post post;
+              if (word.has(kDurable)) {
+                Status note;
+                hold.emplace(lane.me, page.reference);
+                (void)prepare_ack(lane, word, Durability::memory, post, note);
+                if (note.cause() != Code::ok) answer = std::move(note);
+              }
               while (word.state() == RecordState::ready) {
                 lane.mark(page);
                 Lane::disturb(page);
@@ -543,6 +578,7 @@ Status Queue::cancel(ItemId id) {
                                                                std::memory_order_acq_rel))
                   continue;
                 outcome = Code::ok;
+                if (post) post_ack(lane, post, id);
                 if (page_is_over(page)) over = page.reference;
                 ring(lane.segment, stream.space_bell, Wake::all);
                 return Visit::stop;
@@ -578,7 +614,21 @@ Status Queue::cancel(ItemId id) {
     return {Code::busy, "item " + std::to_string(id.value) + " is with a worker just now"};
   if (outcome == Code::not_found)
     return {Code::not_found, "item " + std::to_string(id.value) + " is not in the queue"};
-  return {};
+  return answer;
+}
+
+Status Queue::wait_durable(ItemId id) const {
+  Status answer;
+  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
+    std::uint64_t birth_seq = id.seq();
+    answer = flush_posts(me, durable_deadline(*me.pond), [&](const PostEntry& post) {
+      bool in_lane = static_cast<int>(post.entry.birth_stream & 15) == id.lane();
+      return post.stream == binding && in_lane && post.entry.birth_seq <= birth_seq;
+    });
+    if (!answer) error = answer;
+    return answer.code();
+  });
+  return done.ok() ? answer : done;
 }
 
 Result<std::uint64_t> Queue::size() const {

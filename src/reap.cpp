@@ -7,6 +7,7 @@
 #include "delay.h"
 #include "each.h"
 #include "pages.h"
+#include "posting.h"
 #include "retire.h"
 #include "section.h"
 #include "tier_side.h"
@@ -35,6 +36,7 @@ class Reaper {
     });
     if (!whole) return false;  // damaged pages may still name it: the slot stays
     settle_pages();
+    post_abandoned();
     for_each_touched([&](Binding stream) {
       ring_sleeping(segment_.stream(stream.index()).bell);
       ring_sleeping(segment_.stream(stream.index()).space_bell);
@@ -87,8 +89,11 @@ class Reaper {
         [&](const PageView& page) {
           return (page.header->owners.load(std::memory_order_acquire) >> dead_ % 64 & 1) != 0;
         },
-        [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t) {
-          if (word.owner() == dead_) settle(lane, page, offset, word);
+        [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
+          if (word.owner() != dead_) return Visit::go_on;
+          if (word.state() == RecordState::writing && word.has(kDurable) && !word.has(kMoved))
+            abandoned_.push_back({stream, number, id, word.ids()});
+          settle(lane, page, offset, word);
           return Visit::go_on;
         });
     return code != Code::corruption;
@@ -154,6 +159,18 @@ class Reaper {
         std::memory_order_acq_rel);
   }
 
+  /// Pushes that may be posted, but were never READY: the journal lets them go. No room for it: it gives them back after a reboot.
+  void post_abandoned() {
+    for (const Abandoned& push : abandoned_) {
+      Lane lane(me_, push.stream, push.lane);
+      Post post;
+      if (!room_for_posts(me_) || !post.reserve(me_, Post::bytes_for(0))) return;
+      ItemId birth{static_cast<std::uint64_t>(push.lane) << 60 | push.seq};
+      post.add({journal_ack(lane.stream, birth, push.ids), push.stream});
+      post.publish();
+    }
+  }
+
   void settle_pages() {
     for_each_page(segment_, [&](std::uint32_t page, LifeWord life) {
       if (life.owner() != dead_) return;
@@ -217,6 +234,12 @@ class Reaper {
   std::uint32_t dead_;
   std::int32_t pid_ = 0;
   int signal_ = 0;
+  struct Abandoned {
+    Binding stream;
+    int lane;
+    std::uint64_t seq, ids;
+  };
+  std::vector<Abandoned> abandoned_;
 };
 
 }  // namespace

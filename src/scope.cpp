@@ -23,16 +23,26 @@ Status Scope::configure(const ScopeOptions& options) const {
   if (Code usable = attachment_->usable(); usable != Code::ok) return usable;
   ThreadContext* me = attachment_->thread();
   if (!me) return Code::full;
+  if (options.max_items >> 62)
+    return {Code::invalid, "max_items is " + std::to_string(options.max_items) + "; it must be below 2^62"};
+  std::uint32_t policy = 0;
+  if (options.durability == Durability::durable) policy = kDurableByDefault;
+  if (options.durability == Durability::posted) policy = kPostedByDefault;
   Directory directory(*me);
-  auto set = directory.set_values(Key{Kind::scope, *name_, {}, {}, {}},
-                                  {options.max_items, options.max_bytes}, false);
+  auto set = directory.set_values(
+      Key{Kind::scope, *name_, {}, {}, {}},
+      {options.max_items | static_cast<std::uint64_t>(policy) << Directory::kScopePolicyBit,
+       options.max_bytes},
+      false);
   if (!set) return set.status();
   auto members = directory.list(&*name_);
   if (!members) return members.status();
   for (auto& member : *members)
-    if (member.key.kind == Kind::queue) {
-      Status done = directory.with_stream(member.stream, [](StreamWords& words) {
-        words.policy.fetch_or(kLimited, std::memory_order_seq_cst);
+    if (member.key.kind == Kind::queue || member.key.kind == Kind::log) {
+      Status done = directory.with_stream(member.stream, [&](StreamWords& words) {
+        std::uint32_t limited = member.key.kind == Kind::queue ? kLimited : 0u;
+        words.policy.fetch_or(limited | policy, std::memory_order_seq_cst);
+        words.policy.fetch_and(~(kNotInMemory & ~policy), std::memory_order_seq_cst);
       });
       // cleared meanwhile: its successor reads the scope's limits
       if (!done && done.code() != Code::not_found) return done;

@@ -25,8 +25,9 @@ int lock_within(pthread_mutex_t& mutex, std::uint64_t patience_ms) {
 #endif
 }
 
-/// Is it of the kind that make_mutex() makes? Other kinds would have libc follow other rules, and abort by its own assertions.
-bool is_ours(const pthread_mutex_t& mutex) {
+}  // namespace
+
+bool is_our_mutex(const pthread_mutex_t& mutex) {
 #if defined(__GLIBC__)
   static const int kind = [] {
     pthread_mutex_t made;
@@ -40,14 +41,12 @@ bool is_ours(const pthread_mutex_t& mutex) {
 #endif
 }
 
-}  // namespace
-
 Result<Section> Section::enter(ThreadContext& me, std::uint32_t number, std::uint64_t patience_ms) {
   SectionWords& words = me.pond->segment().section(number);
   HEADPOND_CHECK(!me.in_section);
   // the reaper must know what to unlock before it walks
   me.pins->section.store(number + 1, std::memory_order_seq_cst);
-  int error = is_ours(words.mutex) ? pthread_mutex_trylock(&words.mutex) : EINVAL;
+  int error = is_our_mutex(words.mutex) ? pthread_mutex_trylock(&words.mutex) : EINVAL;
   if (error == EBUSY && patience_ms) {
     error = lock_within(words.mutex, patience_ms);
   }

@@ -58,9 +58,12 @@ class Section {
   std::uint64_t entries_ = 0;  // in the journal: our own count, whatever becomes of the one in the segment
 };
 
+/// Is it of the kind that make_mutex() makes? Other kinds would have libc follow other rules, and abort by its own assertions.
+bool is_our_mutex(const pthread_mutex_t& mutex);
+
 /// The section of a stream's lanes.
 inline std::uint32_t stream_section(std::uint32_t index) {
-  return kFirstStreamSection + index % (kSections - kFirstStreamSection);
+  return kFirstStreamSection + index % (kCommitSection - kFirstStreamSection);
 }
 
 }  // namespace headpond::internal

@@ -329,7 +329,8 @@ Status spill_some(ThreadContext& me, std::uint64_t bytes, Spilled& out) {
                                 segment.reserved(Table::streams));
   for (std::uint32_t i = 0; i < used; i++) {
     std::uint64_t state = segment.stream(i).state.load(std::memory_order_acquire);
-    if (static_cast<StreamState>(state & 0xff) == StreamState::live)
+    bool posts = (state >> 8 & 0xff) == static_cast<std::uint64_t>(Kind::postings);  // never spill
+    if (static_cast<StreamState>(state & 0xff) == StreamState::live && !posts)
       victims.push_back(
           {segment.stream(i).last_use.load(std::memory_order_relaxed), Binding::make(i, state >> 28)});
   }

@@ -27,6 +27,15 @@ std::string_view name(Code code) noexcept {
   return "unknown";
 }
 
+std::string_view name(Durability durability) noexcept {
+  switch (durability) {
+    case Durability::memory: return "memory";
+    case Durability::posted: return "posted";
+    case Durability::durable: return "durable";
+  }
+  return "unknown";
+}
+
 namespace {
 
 /// For outcomes that carry no text of their own.

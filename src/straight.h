@@ -41,7 +41,7 @@ namespace headpond::internal {
   if (!me || !binding || item.size() > me->largest_straight) [[unlikely]]
     return false;
   StreamWords& stream = me->streams[binding.index()];
-  if (stream.policy.load(std::memory_order_relaxed) & (kDraining | kLimited)) [[unlikely]]
+  if (stream.policy.load(std::memory_order_relaxed) & (kDraining | kLimited | kNotInMemory)) [[unlikely]]
     return false;
   struct Unpin {
     PinWords* pins;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "delay.h"
+#include "durable.h"
 #include "reap.h"
 #include "retire.h"
 #include "spill.h"
@@ -105,13 +106,15 @@ Code Stream::within_limits(ThreadContext& me, Binding binding, std::uint64_t ite
     if (!check(load, max_items, max_bytes, "queue")) return kLimitReached;
   }
   Directory directory(me);
-  if (auto scope = directory.values(key_.scope_key()); scope && (scope->first || scope->second)) {
+  auto scope = directory.values(key_.scope_key());
+  std::uint64_t scope_items = scope ? Directory::scope_max_items(*scope) : 0;
+  if (scope && (scope_items || scope->second)) {
     Load load;
     auto members = directory.list(&key_.scope);
     if (!members) return error = members.status(), error.code();
     for (auto& member : *members)
       if (member.key.kind == Kind::queue) (void)load.add(me, member.stream);
-    if (!check(load, scope->first, scope->second, "scope")) return kLimitReached;
+    if (!check(load, scope_items, scope->second, "scope")) return kLimitReached;
   }
   // Shared out among those who may push at the same time; without limits left, enough not to ask at each push.
   std::uint64_t others =
@@ -177,7 +180,9 @@ Status Stream::with_room(std::optional<milliseconds> full_timeout,
 }
 
 Status Stream::append(std::span<const Parts> records, int number, std::uint64_t due_ms,
-                      std::optional<milliseconds> full_timeout, std::uint64_t& first_id) {
+                      std::optional<milliseconds> full_timeout, std::optional<Durability> durability,
+                      std::uint64_t& first_id) {
+  Sent sent;
   auto attempt = [&](ThreadContext& me, Binding binding, Status& error) -> Code {
     Lane lane(me, binding, number);
     std::uint32_t policy = lane.stream.policy.load(std::memory_order_relaxed);
@@ -190,8 +195,10 @@ Status Stream::append(std::span<const Parts> records, int number, std::uint64_t 
     }
     if (number != 0 && !(lane.stream.lanes.load(std::memory_order_relaxed) >> number & 1))
       lane.stream.lanes.fetch_or(1u << number, std::memory_order_seq_cst);
-    Code code = records.size() == 1 ? append_one(lane, records[0], first_id, due_ms)
-                                    : append_all(lane, records, first_id, due_ms);
+    sent.wanted = wanted(lane.stream, durability);
+    Code code = sent.wanted != Durability::memory ? append_durably(lane, records, due_ms, first_id, sent)
+                : records.size() == 1             ? append_one(lane, records[0], first_id, due_ms)
+                                                  : append_all(lane, records, first_id, due_ms);
     if (code == Code::ok) {
       // cleared meanwhile
       if ((lane.stream.state.load(std::memory_order_relaxed) & 0xff) !=
@@ -203,9 +210,12 @@ Status Stream::append(std::span<const Parts> records, int number, std::uint64_t 
     return code;
   };
   Status done = run(true, attempt);
-  if (done.code() != Code::full && done.code() != kLimitReached) [[likely]]
+  if (done.code() == Code::full || done.code() == kLimitReached) [[unlikely]]
+    done = with_room(full_timeout, attempt);
+  if (!done || sent.wanted == Durability::memory) [[likely]]
     return done;
-  return with_room(full_timeout, attempt);
+  ThreadContext* me = pond_->thread();
+  return me ? finish_append(*me, sent) : Status::in_memory(Code::full);
 }
 
 Status Stream::reserve(std::uint64_t payload, int number, std::optional<milliseconds> full_timeout,

@@ -81,9 +81,10 @@ class Stream {
     });
   }
 
-  /// Appends records, all or nothing; limits, draining and waiting for room included.
+  /// Appends records, all or nothing; limits, draining, waiting for room and for the disk included.
   Status append(std::span<const Parts> records, int lane, std::uint64_t due_ms,
-                std::optional<milliseconds> full_timeout, std::uint64_t& first_id);
+                std::optional<milliseconds> full_timeout, std::optional<Durability> durability,
+                std::uint64_t& first_id);
   /// Room for one record of that size; the place is pinned, and `fill` is run before the pin is dropped.
   Status reserve(std::uint64_t payload, int lane, std::optional<milliseconds> full_timeout,
                  const std::function<void(ThreadContext&, Binding, const Place&)>& fill);

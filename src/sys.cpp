@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <pwd.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -314,6 +315,7 @@ int futex_wake(std::atomic<std::uint32_t>& word, int most) {
       ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAKE, most, nullptr, nullptr, 0));
 }
 
+void yield() { (void)::sched_yield(); }
 void nap(std::uint64_t microseconds) { (void)::usleep(static_cast<useconds_t>(microseconds)); }
 
 DeathWatch::DeathWatch() : wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}

@@ -91,6 +91,7 @@ void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected, std::u
 int futex_wake(std::atomic<std::uint32_t>& word, int most);  // how many were woken
 
 void nap(std::uint64_t microseconds);
+void yield();  // to whoever else is ready to run on this core
 
 /// Sleeps until one of these processes is dead, `stop` is readable or the time is over. True: look.
 class DeathWatch {

@@ -174,6 +174,8 @@ Status TierSide::erase_stream(ThreadContext& me, std::uint64_t stream) {
   Status done = open ? mark_cleared(me, stream) : open.status();
   for (int tries = 0; done.ok() && tries < 3; tries++) {
     if (done = (*open)->erase_upto(stream, kAllIds, until); !done) break;
+    // What the journal has of it is known for cleared by its name: who trims the journal forgets that.
+    if (me.pond->segment().header().journal_used.load(std::memory_order_acquire)) break;
     if (done = (*open)->forget(stream, until); done.code() != Code::busy) break;
     done = {};  // a spiller that was late has stored another: it erases it, or who sweeps the tier
   }

@@ -1,4 +1,4 @@
-// Walks the whole segment and checks I1 to I15 of layout.h, and what is in the durable tier as far as the segment says that there is something. Others go on meanwhile, so what looks wrong is looked at again before it is said.
+// Walks the whole segment and checks I1 to I16 of layout.h, and what is in the durable tier as far as the segment says that there is something. Others go on meanwhile, so what looks wrong is looked at again before it is said.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -7,6 +7,7 @@
 #include "gap.h"
 #include "pages.h"
 #include "pond_access.h"
+#include "posting.h"
 #include "section.h"
 #include "tier_side.h"
 
@@ -123,10 +124,11 @@ class Verifier {
       return {};
     }
     me_.pond->touch(stream.index());
-    auto section =
-        Section::enter(me_, kFirstStreamSection + stream.index() % (kSections - kFirstStreamSection));
+    auto section = Section::enter(me_, stream_section(stream.index()));
     if (!section) return section.status();
     std::uint64_t expected = 0;
+    const bool posts = (lane.stream.state.load(std::memory_order_acquire) >> 8 & 0xff) ==
+                       static_cast<std::uint64_t>(Kind::postings);
     r = Reference{lane.words.first.load(std::memory_order_acquire)};
     if (r.gap()) out.problems.push_back("I11: `first` has a gap (" + where(stream, number, r.page()) + ")");
     while (r) {
@@ -174,6 +176,9 @@ class Verifier {
         if (!extent)
           return problem("I4: no record begins at " + std::to_string(offset)), section->leave(), Status{};
         record(word, problem);
+        if (posts && word.state() != RecordState::writing && word.state() != RecordState::done &&
+            (word.state() != RecordState::ready || word.flags() || !is_post(page.payload(offset, word))))
+          problem("I16: a post is damaged");
         if (word.state() == RecordState::spilling &&
             (life.state() != LifeState::spilling || life.owner() != word.owner()))
           problem("I12: a record is SPILLING and its page is not");

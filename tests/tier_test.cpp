@@ -4,8 +4,8 @@
 
 #include <set>
 
-#include "spill/id_ranges.h"
 #include "spill/journal_row.h"
+#include "src/id_ranges.h"
 #include "support/test_pond.h"
 #include "support/test_tier.h"
 

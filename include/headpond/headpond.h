@@ -6,6 +6,7 @@
 //   while (auto claim = files.claim(100ms)) {                                // waits; empty after the time-out
 //     if (work(claim->payload())) claim->ack();                              // a Claim that goes out of scope is nacked
 //   }
+//   files.push("/etc/shadow", {.durability = headpond::Durability::durable});   // returns once SQLite has it
 //   for (const headpond::Record& r : pond->scope("order-42").log("audit").scan({.after = 17})) print(r.seq, r.payload);
 //
 // Read in this order: status.h (how calls answer), options.h, queue.h, log.h, scope.h, pond.h.

@@ -97,9 +97,16 @@ class HEADPOND_API Log {
   /// Appends one record of 0 bytes to 1 GiB and returns its seq. Seqs rise from 1 and are never used again; whoever reads a seq finds
   /// none appearing below it later.
   Result<std::uint64_t> append(Bytes record, std::optional<milliseconds> full_timeout = {});
+  /// Returns once SQLite has it, if it is to be durable: see Queue::push().
+  Result<std::uint64_t> append(Bytes record, const AppendOptions& options);
   /// All or nothing; the seqs are consecutive and the first one is returned.
   Result<std::uint64_t> append_many(std::span<const Bytes> records,
                                     std::optional<milliseconds> full_timeout = {});
+  Result<std::uint64_t> append_many(std::span<const Bytes> records, const AppendOptions& options);
+  /// Waits until the records up to this seq that were appended `posted` are durable. Others stay in memory. Sleeps, for durable_timeout at most;
+  /// `timeout` then.
+  Status wait_durable(std::uint64_t seq) const;
+  /// In memory, whatever the scope's default is.
   Result<Reservation> reserve(std::size_t size);
 
   Scan scan(ScanOptions options = {}) const;

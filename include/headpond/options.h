@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "headpond/status.h"
+
 namespace headpond {
 
 /// Bytes of a name or a value: any bytes, 0 included; may be empty. Not owned.
@@ -41,10 +43,13 @@ struct QueueOptions {
   std::uint64_t max_bytes = 0;
 };
 
-/// Limits of one scope: the sum over its queues. 0: no limit.
+/// Limits of one scope: the sum over its queues, below 2^62. 0: no limit.
 struct ScopeOptions {
   std::uint64_t max_items = 0;
   std::uint64_t max_bytes = 0;
+  /// What its pushes, appends, acks and pops are that don't ask themselves. Holds for handles and processes that have looked at the queue or
+  /// log before, too; a claim taken before keeps what was. With `durable` each waits for the disk, some 0.3 ms, shared among all who wait.
+  Durability durability = Durability::memory;
 };
 
 /// How a pond is opened. What the creator fixes is marked (fixed): another explicit value when attaching is the error `exists`; no value
@@ -69,6 +74,8 @@ struct Options {
   // The rest is this process's own choice.
   OnFull on_full = OnFull::spill;
   milliseconds full_timeout{1000};
+  /// How long a durable operation waits for its commit. Then it answers `memory`, with the cause `timeout`.
+  milliseconds durable_timeout{5000};
   /// How long a waiting claim spins before it sleeps. 0 to 10 ms. Spinning uses a core and saves a wake-up of some 10 us.
   std::chrono::microseconds spin{20};
   /// A thread that reaps dead processes as soon as the kernel shows their death, and gives back memory. Without it the next
@@ -85,6 +92,19 @@ struct PushOptions {
   int priority = 0;
   /// Overrides Options::full_timeout for this call: how long to wait for room. 0: neither waits nor spills.
   std::optional<milliseconds> full_timeout = std::nullopt;
+  /// Default: the scope's. Of a durable item its moves, too, are written: to the dead letters, back, to another time.
+  std::optional<Durability> durability = std::nullopt;
+};
+
+struct AppendOptions {
+  /// As in PushOptions.
+  std::optional<milliseconds> full_timeout = std::nullopt;
+  std::optional<Durability> durability = std::nullopt;
+};
+
+struct AckOptions {
+  /// Default: the scope's. An item that was pushed `durable` or `posted` has its ack written with the next commit in any case.
+  std::optional<Durability> durability = std::nullopt;
 };
 
 struct NackOptions {

@@ -105,6 +105,9 @@ class HEADPOND_API Pond {
   /// Any bytes, up to 65,535.
   Scope scope(Bytes name = {}) const;
 
+  /// Waits until everything is durable that any process has posted before: pushes, appends and acks that were asked to be `posted`, moves and acks of
+  /// durable items. ok; or what keeps it from the disk. Sleeps, for Options::durable_timeout at most; `timeout` then.
+  Status flush() const;
   /// The same for every process that is attached. Never sleeps.
   Recovered recovered() const noexcept;
 

@@ -65,8 +65,10 @@ class HEADPOND_API Claim {
   std::uint32_t attempts() const noexcept { return static_cast<std::uint32_t>(word_ >> 16 & 0xffff); }
   std::uint32_t crashes() const noexcept { return static_cast<std::uint32_t>(word_ >> 32 & 0xff); }
 
-  /// Done: the item is gone. `fenced` if the claim was lost meanwhile: then another has it, or had it. Never sleeps.
+  /// Done: the item is gone. `fenced` if the claim was lost meanwhile: then another has it, or had it. Sleeps only where it is to be durable: then
+  /// it returns once SQLite has it, or ok and `memory` with the cause. Any other error: nothing happened, and the claim stands.
   Status ack();
+  Status ack(const AckOptions& options);
   /// Give it back, at its old place, or after a delay. `fenced` as above; another error with a delay: it went back without one.
   Status nack(const NackOptions& options = {});
   /// The claim is ours until at least now + lease, 1 ms to 30 days. `fenced` if it was lost.
@@ -165,7 +167,8 @@ struct QueueStats {
 class HEADPOND_API Queue {
  public:
   /// Appends one item of 0 bytes to 1 GiB (and to what the segment holds). `full`: nothing happened. Sleeps only in a full pond: with
-  /// on_full = block, or on the disk with spill.
+  /// on_full = block, or on the disk with spill; and where it is to be durable: then it returns once SQLite has it, sharing a commit with all who
+  /// wait for one. ok and `memory` with a cause: pushed, but not on disk. Items of over 16 KiB have a commit each.
   Result<ItemId> push(Bytes item);
   Result<ItemId> push(Bytes item, const PushOptions& options);
   /// All or nothing, any number; the ids are consecutive and the first one is returned. `invalid` for an empty span.
@@ -183,6 +186,8 @@ class HEADPOND_API Queue {
   Result<std::vector<std::string>> pop_many(std::size_t most, milliseconds timeout = milliseconds(0));
   /// Acks several claims of this queue; returns how many were ours (the others were fenced).
   std::size_t ack_many(std::span<Claim> claims);
+  /// The same with one commit for all. What can't be written stands as a claim: `memory`, with the cause.
+  Result<std::size_t> ack_many(std::span<Claim> claims, const AckOptions& options);
 
   /// Ready items in the order in which they would be claimed, copied, without claiming.
   Result<std::vector<Item>> peek(std::size_t most = 1) const;
@@ -190,6 +195,9 @@ class HEADPOND_API Queue {
   Result<std::vector<DeadItem>> dead(std::size_t most = SIZE_MAX) const;
   /// Dead letters back to their priority's end, attempts and crashes 0; returns how many.
   Result<std::uint64_t> redrive(std::size_t most = SIZE_MAX);
+  /// Waits until what was posted of this item and of those before it in its lane is durable: pushes, moves, acks. What was pushed for memory alone stays
+  /// there. Sleeps, for durable_timeout at most; `timeout` then.
+  Status wait_durable(ItemId id) const;
   /// Takes an item out wherever it waits (ready, delayed or dead). `busy`: a worker has it. `not_found`: gone or never there.
   Status cancel(ItemId id);
 

@@ -42,14 +42,31 @@ enum class Code : std::uint8_t {
 /// The name of a code, as printed: "full".
 HEADPOND_API std::string_view name(Code code) noexcept;
 
+/// What an operation survives. Asked for by the call, or by its scope's default.
+enum class Durability : std::uint8_t {
+  memory,  // every process
+  // as `memory` when the call returns; it goes with the next commit of anybody, and flush() waits for that
+  posted,
+  durable,  // the host: SQLite has it, synced
+};
+/// The name, as printed: "durable".
+HEADPOND_API std::string_view name(Durability durability) noexcept;
+
 /// Outcome of a call. Copyable; 16 bytes; an expected outcome allocates nothing.
+///
+/// What succeeded says how durable it is. An operation that was asked to be durable and happened in memory alone is ok, `memory`, and has a
+/// cause: it is done, and must not be done again.
 class [[nodiscard]] HEADPOND_API Status {
  public:
   Status() noexcept = default;
   Status(Code code) noexcept : code_(code) {}  // NOLINT: an outcome is a status
   Status(Code code, std::string text, int error_number = 0)
       : code_(code), error_number_(error_number), text_(std::make_unique<std::string>(std::move(text))) {}
-  Status(const Status& other) : code_(other.code_), error_number_(other.error_number_) {
+  Status(const Status& other)
+      : code_(other.code_),
+        durability_(other.durability_),
+        cause_(other.cause_),
+        error_number_(other.error_number_) {
     if (other.text_) text_ = std::make_unique<std::string>(*other.text_);
   }
   Status& operator=(const Status& other) { return *this = Status(other); }
@@ -61,13 +78,31 @@ class [[nodiscard]] HEADPOND_API Status {
   Code code() const noexcept { return code_; }
   /// The errno of the system call that failed, else 0.
   int error_number() const noexcept { return error_number_; }
+  /// `memory` or `durable`.
+  Durability durability() const noexcept { return durability_; }
+  /// Why it is `memory` though it was asked to be durable: `full`, `timeout`, `corruption`, ...; text() says more. ok: nothing kept it.
+  Code cause() const noexcept { return cause_; }
   /// One line for people: what failed, on which object, why, and what to do.
   std::string text() const;
 
   friend bool operator==(const Status& status, Code code) noexcept { return status.code_ == code; }
 
+  static Status durable() noexcept {
+    Status status;
+    status.durability_ = Durability::durable;
+    return status;
+  }
+  /// ok, in memory alone for that reason. REQUIRES: `why` is not ok.
+  static Status in_memory(const Status& why) {
+    Status status(Code::ok, why.text(), why.error_number());
+    status.cause_ = why.code();
+    return status;
+  }
+
  private:
   Code code_ = Code::ok;
+  Durability durability_ = Durability::memory;
+  Code cause_ = Code::ok;
   int error_number_ = 0;
   std::unique_ptr<std::string> text_;
 };
@@ -79,11 +114,14 @@ class [[nodiscard]] Result {
   Result(T value) : value_(std::move(value)) {}                   // NOLINT
   Result(Status status) noexcept : status_(std::move(status)) {}  // NOLINT
   Result(Code code) noexcept : status_(code) {}                   // NOLINT
+  /// A value, and how durable it is.
+  Result(T value, Status done) : status_(std::move(done)), value_(std::move(value)) {}
 
   bool ok() const noexcept { return value_.has_value(); }
   explicit operator bool() const noexcept { return ok(); }
   const Status& status() const noexcept { return status_; }
   Code code() const noexcept { return status_.code(); }
+  Durability durability() const noexcept { return status_.durability(); }
 
   /// REQUIRES: ok().
   T& operator*() & noexcept { return *value_; }

@@ -1,9 +1,12 @@
 // A durable tier in memory, for tests of the hot tier's side: with faults that can be ordered, and a look inside.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <mutex>
 #include <set>
+#include <string>
+#include <vector>
 
 #include "src/tier.h"
 
@@ -18,6 +21,30 @@ class FakeTier final : public internal::Tier {
   void fail_stores(Status status) { set(store_fault_, std::move(status)); }
   void fail_loads(Status status) { set(load_fault_, std::move(status)); }
   void fail_erasing(Status status) { set(erase_fault_, std::move(status)); }
+  void fail_declaring(Status status) { set(declare_fault_, std::move(status)); }
+  void fail_commits(Status status) { set(commit_fault_, std::move(status)); }
+  /// Run in each commit before it does anything, without a lock. Set while nobody commits.
+  std::function<void()> before_commit;
+
+  struct OwnedEntry {
+    explicit OwnedEntry(const internal::JournalEntry& from) : entry(from), payload(from.payload) {}
+    internal::JournalEntry view() const {
+      internal::JournalEntry out = entry;
+      out.payload = payload;
+      return out;
+    }
+    internal::JournalEntry entry;
+    std::string payload;
+  };
+  /// Row by row.
+  std::vector<std::vector<OwnedEntry>> journal() const {
+    std::lock_guard lock(mutex_);
+    return journal_;
+  }
+  std::uint64_t commits() const {
+    std::lock_guard lock(mutex_);
+    return commits_;
+  }
 
   std::size_t rows() const {
     std::lock_guard lock(mutex_);
@@ -40,6 +67,7 @@ class FakeTier final : public internal::Tier {
 
   Status declare(const internal::TierNames& names, std::uint64_t) override {
     std::lock_guard lock(mutex_);
+    if (!declare_fault_.ok()) return declare_fault_;
     names_[names.stream] = names;
     return {};
   }
@@ -142,24 +170,47 @@ class FakeTier final : public internal::Tier {
   }
   Status barrier(std::uint64_t) override { return {}; }
 
-  // The journal is not for these tests.
-  Result<std::uint64_t> commit(std::span<const internal::JournalEntry>, std::uint64_t,
+  Result<std::uint64_t> commit(std::span<const internal::JournalEntry> entries, std::uint64_t after,
                                std::uint64_t) override {
-    return Code::unsupported;
+    if (before_commit) before_commit();
+    std::lock_guard lock(mutex_);
+    if (!commit_fault_.ok()) return commit_fault_;
+    if (entries.empty()) return Code::invalid;
+    if (after > lsn_) return Code::corruption;
+    journal_.emplace_back();
+    for (const internal::JournalEntry& entry : entries) journal_.back().emplace_back(entry);
+    commits_++;
+    return ++lsn_;
   }
-  Result<std::uint64_t> last_lsn(std::uint64_t) override { return Code::unsupported; }
-  Status replay(const std::function<Status(const internal::JournalEntry&)>&, std::uint64_t) override {
-    return Code::unsupported;
+  Result<std::uint64_t> last_lsn(std::uint64_t) override {
+    std::lock_guard lock(mutex_);
+    return lsn_;
+  }
+  Status replay(const std::function<Status(const internal::JournalEntry&)>& visit, std::uint64_t) override {
+    for (const auto& row : journal())
+      for (const OwnedEntry& entry : row)
+        if (Status visited = visit(entry.view()); !visited) return visited;
+    return {};
   }
   Status survivors(const std::function<Status(const Acked&)>&,
                    const std::function<Status(const internal::JournalEntry&)>&, std::uint64_t) override {
-    return Code::unsupported;
+    return Code::unsupported;  // the real one is in spill
   }
-  Status trim(std::uint32_t, const std::function<bool(const internal::JournalEntry&)>&,
+  Status trim(std::uint32_t rows, const std::function<bool(const internal::JournalEntry&)>& keep,
               std::uint64_t) override {
-    return Code::unsupported;
+    std::vector<std::vector<OwnedEntry>> old = journal();
+    old.resize(std::min<std::size_t>(old.size(), rows));
+    std::vector<OwnedEntry> kept;
+    for (const auto& row : old)
+      for (const OwnedEntry& entry : row)
+        if (keep(entry.view())) kept.push_back(entry);
+    std::lock_guard lock(mutex_);
+    journal_.erase(journal_.begin(), journal_.begin() + static_cast<std::ptrdiff_t>(old.size()));
+    journal_.push_back(std::move(kept));
+    lsn_++;
+    return {};
   }
-  Result<std::uint64_t> journal_rows(std::uint64_t) override { return Code::unsupported; }
+  Result<std::uint64_t> journal_rows(std::uint64_t) override { return journal().size(); }
 
   internal::TierIdentity identity() const override {
     return {.store_id = 1,
@@ -182,8 +233,9 @@ class FakeTier final : public internal::Tier {
   mutable std::mutex mutex_;
   std::map<std::pair<std::uint64_t, std::uint64_t>, TierRow> rows_;
   std::map<std::uint64_t, internal::TierNames> names_;
-  Status store_fault_, load_fault_, erase_fault_;
-  std::uint64_t loads_ = 0;
+  Status store_fault_, load_fault_, erase_fault_, declare_fault_, commit_fault_;
+  std::uint64_t loads_ = 0, lsn_ = 0, commits_ = 0;
+  std::vector<std::vector<OwnedEntry>> journal_;
 };
 
 }  // namespace support

@@ -1,0 +1,152 @@
+// Durable operations of threads that are several participants of one pond, over a durable tier in memory: pushers, workers that ack and move,
+// flushers and trims at once. At the end what the journal brings back is what is in the queue. Small enough for ThreadSanitizer.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "src/attachment.h"
+#include "src/group_commit.h"
+#include "src/journal_trim.h"
+#include "src/tier_side.h"
+#include "support/fake_tier.h"
+#include "support/test_pond.h"
+
+namespace {
+
+using namespace support;
+using internal::Attachment;
+using internal::JournalEntry;
+
+constexpr int kPushers = 3, kWorkers = 2;
+constexpr std::uint64_t kEach = 300, kLeft = 100;
+constexpr Durability kDurable = Durability::durable;
+
+Options small() {
+  Options options;
+  options.limit_bytes = 4 << 20, options.max_page_bytes = 2048;
+  options.durable_timeout = stretched(milliseconds(20'000));
+  return options;
+}
+
+class DurableThreads : public ::testing::Test {
+ protected:
+  DurableThreads() {
+    attachment_ = must(Attachment::open(test_.name(), test_.options(), true));
+    attachment_->tier_side().use(tier_);
+    pond_.emplace(test_.open());
+  }
+  ~DurableThreads() override { EXPECT_TRUE(clean(*pond_)); }
+
+  void add(std::function<void()> body) {
+    threads_.emplace_back([body = std::move(body)] {
+      try {
+        body();
+      } catch (const std::exception& error) {
+        ADD_FAILURE() << error.what();
+      }
+    });
+  }
+  void run() {
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+  }
+  static void expect_durable(const Status& status) {
+    EXPECT_OK(status);
+    EXPECT_EQ(status.durability(), kDurable) << status.text();
+  }
+
+  std::shared_ptr<FakeTier> tier_ = std::make_shared<FakeTier>();
+  TestPond test_{small()};
+  std::shared_ptr<Attachment> attachment_;
+  std::optional<Pond> pond_;
+  std::vector<std::thread> threads_;
+};
+
+TEST_F(DurableThreads, TheJournalBringsBackWhatIsInTheQueue) {
+  Queue queue = pond_->scope("scope").queue("work");
+  std::atomic<std::uint64_t> taken{0};
+  std::atomic<int> pushing{kPushers};
+  for (std::uint64_t pusher = 0; pusher < kPushers; pusher++)
+    add([&, pusher] {
+      for (std::uint64_t i = 0; i < kEach; i++) {
+        auto id = queue.push(patterned(pusher * kEach + i, 16),
+                             {.priority = static_cast<int>(i % 2), .durability = kDurable});
+        expect_durable(id.status());
+      }
+      pushing--;
+    });
+  for (int worker = 0; worker < kWorkers; worker++)
+    add([&] {
+      while (taken.fetch_add(1) < kPushers * kEach - kLeft) {
+        auto claim = must(queue.claim(stretched(20s)));
+        std::uint64_t number = number_of(claim.payload());
+        if (number % 7 == 0 && claim.attempts() == 1) {
+          must(claim.nack({.delay = milliseconds(1)}));
+          taken--;
+        } else if (number % 3 == 0) {
+          must(claim.ack());
+        } else {
+          expect_durable(claim.ack({.durability = kDurable}));
+        }
+      }
+    });
+  add([&] {  // another participant, that trims
+    auto joined = must(Attachment::join(*attachment_));
+    joined->tier_side().use(tier_);
+    while (pushing > 0) {
+      internal::CommitLock lock;
+      must(lock.take(*joined->thread(), internal::durable_deadline(*joined)));
+      std::uint64_t kept = 0;
+      must(internal::trim_journal(*joined->thread(), *tier_, kept, internal::sys::precise_us() + 20'000'000));
+      lock.release();
+      must(internal::flush_posts(*joined->thread(), internal::durable_deadline(*joined)));
+    }
+  });
+  run();
+  expect_durable(pond_->flush());
+
+  std::set<std::uint64_t> in_journal, in_queue;
+  std::set<std::pair<std::uint64_t, std::uint64_t>> acked;
+  auto rows = tier_->journal();
+  for (const auto& row : rows)
+    for (const auto& owned : row)
+      for (std::uint64_t seq = owned.entry.birth_seq;
+           owned.entry.kind == JournalEntry::Kind::ack && seq <= owned.entry.birth_last; seq++)
+        acked.insert({owned.entry.birth_stream, seq});
+  for (const auto& row : rows)
+    for (const auto& owned : row) {
+      if (owned.entry.kind != JournalEntry::Kind::push) continue;
+      if (acked.count({owned.entry.birth_stream, owned.entry.birth_seq})) continue;
+      Bytes payload = owned.payload;
+      if ((owned.entry.stream & 15) == internal::kDelayedLane)
+        payload.remove_prefix(sizeof(internal::DelayedPrefix));
+      in_journal.insert(number_of(payload));
+    }
+  while (in_queue.size() < kLeft) in_queue.insert(number_of(must(queue.pop(stretched(20s)))));
+  EXPECT_EQ(in_journal, in_queue);
+}
+
+TEST_F(DurableThreads, EveryWaiterOfACommitIsToldByIt) {
+  Log log = pond_->scope("scope").log("audit");
+  std::atomic<std::uint64_t> highest{0};
+  for (int thread = 0; thread < 4; thread++)
+    add([&] {
+      for (std::uint64_t i = 0; i < kEach; i++) {
+        auto seq = log.append("record", {.durability = kDurable});
+        expect_durable(seq.status());
+        for (std::uint64_t seen = highest; seen < *seq && !highest.compare_exchange_weak(seen, *seq);) {
+        }
+      }
+    });
+  run();
+  EXPECT_EQ(highest, 4 * kEach);
+  std::set<std::uint64_t> seqs;
+  for (const auto& row : tier_->journal())
+    for (const auto& owned : row) seqs.insert(owned.entry.seq);
+  EXPECT_EQ(seqs.size(), 4 * kEach);
+}
+
+}  // namespace
