@@ -70,6 +70,28 @@ test_delay_holds_back() {
   equal later "$(hp pop q --wait 5)"
 }
 
+test_durable_items_are_in_the_journal() {
+  seq 100 | hp push q --durable
+  equal durable "$(hp --json push q last --durable | field durability)"
+  equal memory "$(hp --json push q "in memory" | field durability)"
+  python3 - "$HEADPOND_HOME/$HEADPOND_POND/journal.db" <<'CHECK'
+import sqlite3, sys
+entries = b"".join(row[0] for row in sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True).execute("SELECT entries FROM journal"))
+assert b"last" in entries and b"99" in entries and b"in memory" not in entries
+CHECK
+  equal $'1\n2' "$(hp pop q -n 2)"
+  hp flush
+  equal durable "$(hp --json flush | field durability)"
+}
+
+test_what_the_disk_refuses_is_said() {
+  hp push q first --durable
+  chmod 0400 "$HEADPOND_HOME/$HEADPOND_POND/journal.db"
+  [[ $(id -u) == 0 ]] || { exits 3 hp push q second --durable; said journal.db; }
+  chmod 0600 "$HEADPOND_HOME/$HEADPOND_POND/journal.db"
+  hp push q third --durable
+}
+
 test_peek_leaves_items_there() {
   hp push q a b
   equal a "$(hp peek q)"
@@ -188,7 +210,7 @@ test_scopes_are_apart() {
 
 test_json_tells_everything_about_items() {
   hp push q plain --json >"$folder/out"
-  equal '{"pushed":1,"bytes":5,"first_id":"1","last_id":"1"}' "$(<"$folder/out")"
+  equal '{"pushed":1,"bytes":5,"durability":"memory","first_id":"1","last_id":"1"}' "$(<"$folder/out")"
   equal '{"id":"1","priority":0,"attempts":0,"crashes":0,"payload":"plain"}' "$(hp --json peek q)"
   equal '{"id":"1","priority":0,"attempts":1,"crashes":0,"payload":"plain"}' "$(hp --json pop q)"
   printf 'a\xffb' | hp push q

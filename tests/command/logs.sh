@@ -1,6 +1,11 @@
 # Logs. Each function is a fact about the command.
 # shellcheck shell=bash disable=SC2154,SC2016
 
+test_durable_records_are_in_the_journal() {
+  equal durable "$(hp --json append ns key value --durable | field durability)"
+  equal $'1\tvalue' "$(hp scan ns key)"
+}
+
 test_records_have_rising_seqs() {
   hp append ns key a b
   seq 3 | hp append ns key
@@ -63,7 +68,7 @@ test_cursors_move_forward_only() {
 }
 
 test_json_tells_seqs() {
-  equal '{"appended":2,"bytes":2,"first_seq":"1","last_seq":"2"}' "$(hp --json append ns key a b)"
+  equal '{"appended":2,"bytes":2,"durability":"memory","first_seq":"1","last_seq":"2"}' "$(hp --json append ns key a b)"
   equal '{"seq":2,"value":"b"}' "$(hp --json scan ns key --after 1)"
   equal '{"committed":1}' "$(hp --json cursor ns key c 1)"
   equal '{"trimmed":2}' "$(hp --json trim ns key 2)"

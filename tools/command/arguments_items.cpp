@@ -9,6 +9,7 @@ constexpr const char* kQueue = "the queue's name";
 void add_feed(CLI::App* command, FeedRequest& request, const char* ids) {
   add_separator(command, request.separator, "items of standard input end with NUL, not a newline");
   command->add_flag("--no-wait", request.no_wait, "if there is no room, fail instead of waiting");
+  command->add_flag("--durable", request.durable, "end only when SQLite has them: they survive the host");
   command->add_flag(ids, request.show_ids, "print the number that each item got");
 }
 

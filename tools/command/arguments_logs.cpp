@@ -22,6 +22,7 @@ void add_log_commands(Parser& parser) {
     add_raw(command, "VALUE", request->items, "the records, after -- if one may begin with -");
     add_separator(command, request->separator, "records of standard input end with NUL, not a newline");
     command->add_flag("--no-wait", request->no_wait, "if there is no room, fail instead of waiting");
+    command->add_flag("--durable", request->durable, "end only when SQLite has them: they survive the host");
     command->add_flag("--seqs", request->show_ids, "print the seq that each record got");
   }
   {

@@ -35,6 +35,7 @@ void add_pond_commands(Parser& parser) {
   parser.add("verify", verify, "Check every invariant of the pond; exit code 3 if one is broken",
              "headpond verify");
   parser.add("reap", reap, "Clean up after dead workers now, and print how many there were", "headpond reap");
+  parser.add("flush", flush, "Wait until all that was posted to be durable is on disk", "headpond flush");
   {
     const auto [command, request] =
         parser.add("rm", rm, "Remove the pond with all it holds", "headpond --pond ingest rm");

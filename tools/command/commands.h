@@ -19,6 +19,7 @@ struct FeedRequest {
   std::vector<std::string> items;  // none: those of standard input
   char separator = '\n';
   bool no_wait = false;   // `full` is an error instead of a pause
+  bool durable = false;   // goes on once SQLite has the batch
   bool show_ids = false;  // print each item's id or seq
 };
 
@@ -138,6 +139,7 @@ int stat(const Settings& settings, const NoRequest& request);
 int top(const Settings& settings, const TopRequest& request);
 int verify(const Settings& settings, const NoRequest& request);
 int reap(const Settings& settings, const NoRequest& request);
+int flush(const Settings& settings, const NoRequest& request);
 int rm(const Settings& settings, const RemoveRequest& request);
 int doctor(const Settings& settings, const NoRequest& request);
 

@@ -33,7 +33,7 @@ class Feeder {
       const auto batch = items.first(batch_size(items));
       const auto first = try_put(batch, request_.no_wait ? milliseconds(0) : kBriefly);
       if (first) {
-        taken(batch, *first);
+        taken(batch, first);
         items = items.subspan(batch.size());
       } else if (first.code() != Code::full) {
         throw failed(first.status());
@@ -50,6 +50,7 @@ class Feeder {
     progress_.finish();
     if (settings_.json && !request_.show_ids) {
       Json figures = {{target_.verb, items_}, {"bytes", bytes_}};
+      if (items_ > 0) figures["durability"] = name(durable_ ? Durability::durable : Durability::memory);
       if (items_ > 0) {
         figures[target_.first_name] = std::to_string(first_);
         figures[target_.last_name] = std::to_string(last_);
@@ -81,13 +82,14 @@ class Feeder {
     noticed_ = true;
     while (stop_signal() == 0) {
       const auto first = try_put(item, kSlice);
-      if (first) return taken(item, *first);
+      if (first) return taken(item, first);
       if (first.code() != Code::full && first.code() != Code::timeout) throw failed(first.status());
       progress_.show(items_, bytes_);
     }
   }
 
-  void taken(std::span<const Bytes> batch, std::uint64_t first) {
+  void taken(std::span<const Bytes> batch, const Result<std::uint64_t>& answer) {
+    const std::uint64_t first = *answer;
     if (items_ == 0) first_ = first;
     items_ += batch.size();
     last_ = first + batch.size() - 1;
@@ -102,6 +104,15 @@ class Feeder {
       }
     }
     progress_.show(items_, bytes_);
+    durable_ = durable_ && answer.durability() == Durability::durable;
+    if (answer.status().cause() != Code::ok) throw in_memory(answer.status());
+  }
+
+  /// They are there, so nobody should give them again.
+  Failure in_memory(const Status& status) {
+    output_.flush();
+    return {kError, fmt::format("{}: {} {}, the last batch in memory alone: {}", target_.what,
+                                show_count(items_), target_.verb, status.text())};
   }
 
   Failure failed(const Status& status) const {
@@ -118,6 +129,7 @@ class Feeder {
   Output output_;
   std::size_t most_ = kBatchItems;
   bool noticed_ = false;
+  bool durable_ = true;  // all of them so far
   std::uint64_t items_ = 0, bytes_ = 0, first_ = 0, last_ = 0;
 };
 

@@ -66,9 +66,12 @@ int push(const Settings& settings, const PushRequest& request) {
   const FeedTarget target{
       .sink = [&](std::span<const Bytes> batch, milliseconds wait) -> Result<std::uint64_t> {
         const auto first = queue.push_many(
-            batch, {.delay = request.delay, .priority = request.priority, .full_timeout = wait});
+            batch, {.delay = request.delay,
+                    .priority = request.priority,
+                    .full_timeout = wait,
+                    .durability = request.durable ? std::optional(Durability::durable) : std::nullopt});
         if (!first) return first.status();
-        return first->value;
+        return {first->value, first.status()};
       },
       .what = "queue " + show_name(request.queue),
       .verb = "pushed",

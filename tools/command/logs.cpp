@@ -71,7 +71,11 @@ int append(const Settings& settings, const AppendRequest& request) {
   const Pond pond = open_pond(settings, Missing::create);
   Log log = open_log(pond, settings, request.ns, request.key);
   const FeedTarget target{
-      .sink = [&](std::span<const Bytes> batch, milliseconds wait) { return log.append_many(batch, wait); },
+      .sink =
+          [&](std::span<const Bytes> batch, milliseconds wait) {
+            const auto durability = request.durable ? std::optional(Durability::durable) : std::nullopt;
+            return log.append_many(batch, {.full_timeout = wait, .durability = durability});
+          },
       .what = fmt::format("log {} {}", show_name(request.ns), show_name(request.key)),
       .verb = "appended",
       .first_name = "first_seq",

@@ -76,6 +76,22 @@ int reap(const Settings& settings, const NoRequest&) {
   return kDone;
 }
 
+int flush(const Settings& settings, const NoRequest&) {
+  const Pond pond = open_pond(settings, Missing::fail);
+  const Status status = pond.flush();
+  if (!status) {
+    Failure failed = failure(status);
+    failed.exit = kError;  // also where it is the time: something is not on disk
+    throw failed;
+  }
+  if (settings.json) {
+    Output output;
+    output.add(json_line({{"durability", std::string(name(status.durability()))}}));
+    output.flush();
+  }
+  return kDone;
+}
+
 int rm(const Settings& settings, const RemoveRequest& request) {
   need(Pond::remove(settings.pond, {.keep_state = request.keep_state, .state_home = {}}));
   if (settings.json) {

@@ -10,7 +10,7 @@ _headpond_names() { # _headpond_names queue|ns|key: the names that the pond hold
 _headpond() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
   local commands="push pop peek dead cancel pause resume drain configure clear append scan trim cursor create ls stat top
-    verify reap rm doctor"
+    verify reap flush rm doctor"
   local everywhere="--pond --scope --json --verbose --help"
   local limits="--lease --max-attempts --max-items --max-bytes"
   local command='' options='' arguments=0 i
@@ -44,13 +44,13 @@ _headpond() {
     return
   fi
   case $command in
-    push) options="--null --delay --priority --no-wait --ids" ;;
+    push) options="--null --delay --priority --no-wait --durable --ids" ;;
     pop) options="--count --wait --null" ;;
     peek) options="--count --long --null" ;;
     dead) options="--count --redrive" ;;
     drain) options="--wait" ;;
     configure) options=$limits ;;
-    append) options="--null --no-wait --seqs" ;;
+    append) options="--null --no-wait --durable --seqs" ;;
     scan) options="--after --count --follow --null" ;;
     cursor) options="--drop" ;;
     create) options="--limit --max-participants --min-page --max-page $limits" ;;

@@ -22,7 +22,7 @@ end
 
 set -l queue_commands push pop peek dead cancel pause resume drain configure clear
 set -l log_commands append scan trim cursor
-set -l other_commands create ls stat top verify reap rm doctor
+set -l other_commands create ls stat top verify reap flush rm doctor
 set -l commands $queue_commands $log_commands $other_commands
 set -l none "not __fish_seen_subcommand_from $commands"
 
@@ -54,6 +54,7 @@ complete -c headpond -n $none -a stat -d 'show the figures of the pond'
 complete -c headpond -n $none -a top -d 'watch rates, depths, workers and memory'
 complete -c headpond -n $none -a verify -d 'check every invariant'
 complete -c headpond -n $none -a reap -d 'clean up after dead workers'
+complete -c headpond -n $none -a flush -d 'wait until what was posted is on disk'
 complete -c headpond -n $none -a rm -d 'remove the pond'
 complete -c headpond -n $none -a doctor -d 'check what the host offers'
 
@@ -65,6 +66,7 @@ complete -c headpond -n '__fish_seen_subcommand_from pop drain' -s w -l wait -x 
 complete -c headpond -n '__fish_seen_subcommand_from push' -l delay -x -d 'ready after this time'
 complete -c headpond -n '__fish_seen_subcommand_from push' -l priority -x -a '0 1 2 3 4 5 6 7' -d '0 to 7'
 complete -c headpond -n '__fish_seen_subcommand_from push append' -l no-wait -d 'fail if there is no room'
+complete -c headpond -n '__fish_seen_subcommand_from push append' -l durable -d 'end when they are on disk'
 complete -c headpond -n '__fish_seen_subcommand_from push' -l ids -d 'print ids'
 complete -c headpond -n '__fish_seen_subcommand_from append' -l seqs -d 'print seqs'
 complete -c headpond -n '__fish_seen_subcommand_from peek' -s l -l long -d 'with id and counts'
