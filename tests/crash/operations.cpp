@@ -593,6 +593,86 @@ const std::vector<Operation>& catalogue() {
                      " | log 40=40"},
          .quick = 12});
 
+    // ---------------------------------------------------------------------------------------------------------------- durable
+    // Killed at any point of posting, leading and waiting: in memory it is as it would be without the disk.
+    constexpr Durability on_disk = Durability::durable;
+    auto durable_items = [=](std::uint64_t to) {
+      return [=](Stage& s) { s.push(1, to, {.durability = on_disk}); };
+    };
+    auto warm_tier = [](Stage& s) { s.warm(), s.open_tier(); };
+    auto warm_claim = [](Stage& s) { s.open_tier(), s.claim(1); };
+    Operation push_durably{
+        .name = "push-durable",
+        .state = "some",
+        .prepare = durable_items(2),
+        .prepare_doomed = warm_tier,
+        .operate = [=](Stage& s) { return s.work->push(item(101), {.durability = on_disk}).status(); },
+        .allowed = {run(1, 2), "1 2 101"},
+        .twice = true,
+        .quick = 8,
+        .posts = true};
+    add(push_durably);
+    push_durably.state = "beside-posts", push_durably.twice = false, push_durably.quick = 0;
+    push_durably.prepare = [](Stage& s) { s.push(1, 2, {.durability = Durability::posted}); };
+    add(push_durably);
+    push_durably.state = "own-commit", push_durably.operate = [=](Stage& s) {
+      return s.work->push(item(101, 5000), {.durability = on_disk}).status();
+    };
+    add(push_durably);
+    push_durably.state = "waiter", push_durably.waiter = true,
+    push_durably.prepare = [](Stage& s) { s.open_tier(); };
+    push_durably.operate = [=](Stage& s) {
+      return s.work->push(item(101), {.durability = on_disk}).status();
+    };
+    push_durably.allowed = {"", "101"}, add(push_durably);
+    add({.name = "append-durable",
+         .state = "some",
+         .prepare = [=](Stage& s) { s.append(1, 2), s.open_tier(); },
+         .prepare_doomed = warm_tier,
+         .operate = [=](Stage& s) { return s.audit->append(item(101), {.durability = on_disk}).status(); },
+         .allowed = {" | log 1=1 2=2", " | log 1=1 2=2 3=101"},
+         .quick = 8,
+         .posts = true});
+    Operation ack_durably{.name = "ack-durable",
+                          .state = "some",
+                          .prepare = durable_items(3),
+                          .prepare_doomed = warm_claim,
+                          .operate = [=](Stage& s) { return s.claims[0].ack({.durability = on_disk}); },
+                          .allowed = {"1:2/1 2 3", "2 3"},
+                          .twice = true,
+                          .quick = 8,
+                          .posts = true};
+    add(ack_durably);
+    ack_durably.state = "of-hot-item", ack_durably.twice = false, ack_durably.quick = 0;
+    ack_durably.prepare = [](Stage& s) { s.push(1, 3), s.open_tier(); }, add(ack_durably);
+    ack_durably.name = "ack", ack_durably.state = "of-durable-item", ack_durably.quick = 40,
+    ack_durably.prepare = durable_items(3);
+    ack_durably.operate = [](Stage& s) { return s.claims[0].ack(); }, add(ack_durably);
+    add({.name = "nack-delayed",
+         .state = "durable",
+         .prepare = durable_items(3),
+         .prepare_doomed = warm_claim,
+         .operate = [](Stage& s) { return s.claims[0].nack({.delay = 1ms}); },
+         .allowed = {"1:2/1 2 3", "2 3 1:2/0"},
+         .quick = 8,
+         .posts = true});
+    add({.name = "cancel",
+         .state = "durable",
+         .prepare = durable_items(3),
+         .prepare_doomed = warm_tier,
+         .operate = [](Stage& s) { return s.work->cancel(ItemId{2}); },
+         .allowed = {run(1, 3), "1 3"},
+         .quick = 8,
+         .posts = true});
+    add({.name = "flush",
+         .state = "posted",
+         .prepare = [](Stage& s) { s.push(1, 3, {.durability = Durability::posted}); },
+         .prepare_doomed = warm_tier,
+         .operate = [](Stage& s) { return s.pond->flush(); },
+         .allowed = {run(1, 3)},
+         .quick = 8,
+         .posts = true});
+
     // ------------------------------------------------------------------------------------------------------- pages, processes
     add({.name = "shrink",
          .state = "drained",

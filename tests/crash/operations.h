@@ -79,6 +79,7 @@ struct Operation {
   bool twice = false;                // the reaper is killed, too
   int quick = 40;                    // points in `quick`, 0: left to `all`; what uses a disk takes its time
   bool waiter = false;               // a third process is asleep in claim(2s)
+  bool posts = false;                // the posting queue is there, and keeps a page
   std::string full_name() const { return name + "/" + state; }
 };
 
