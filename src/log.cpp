@@ -342,7 +342,8 @@ Result<std::uint64_t> Log::last_seq() const {
           last = id + word.ids() - 1;
           return Visit::go_on;
         },
-        [] {}, [&](const GapAhead&, const PageView& behind) { return last = id_of(behind, 0) - 1, Code::ok; });
+        [] {},
+        [&](const GapAhead&, const PageView& behind) { return last = id_of(behind, 0) - 1, Code::ok; });
     if (code == Code::corruption) error = std::move(lane.error);
     return code;
   });

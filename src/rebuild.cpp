@@ -111,7 +111,8 @@ class Rebuild {
     mark.store(std::max(mark.load(), (largest + kUnit - 1) / kUnit));
     before->header->gap_items.store(items), before->header->gap_bytes.store(bytes);
     before->header->next.store(end->reference.with_gap().raw);
-    lane.words.dense_from.store(merged.rows.rbegin()->first);  // the last row must be there: without it the rest is no hole
+    lane.words.dense_from.store(
+        merged.rows.rbegin()->first);  // the last row must be there: without it the rest is no hole
     lane.words.tail.store(end->reference.raw);
     lane.words.first.store(before->reference.raw, std::memory_order_release);
     if (lane.is_log()) lane.stream.trimmed.store(first);
