@@ -2,20 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
-#include <set>
 
-#include "check.h"
+#include "directory_inside.h"
 
 namespace headpond::internal {
 
 namespace {
-
-// Two 32-bit slot numbers + 1 in one word.
-constexpr std::uint32_t low(std::uint64_t word) { return static_cast<std::uint32_t>(word); }
-constexpr std::uint32_t high(std::uint64_t word) { return static_cast<std::uint32_t>(word >> 32); }
-constexpr std::uint64_t pair(std::uint64_t low_half, std::uint64_t high_half) {
-  return low_half | high_half << 32;
-}
 
 constexpr std::size_t kHeadBytes = sizeof(SlotWords::bytes);
 constexpr std::size_t kChainBytes = sizeof(SlotWords) - 8;
@@ -24,23 +16,6 @@ constexpr std::uint32_t slots_for(std::size_t key_bytes) {
   return key_bytes <= kHeadBytes
              ? 1
              : 1 + static_cast<std::uint32_t>((key_bytes - kHeadBytes + kChainBytes - 1) / kChainBytes);
-}
-
-std::uint64_t hash_of(const std::string& bytes) {  // FNV-1a, then mixed: short keys differ in all bits
-  std::uint64_t h = 0xcbf29ce484222325ULL;
-  for (unsigned char c : bytes) h = (h ^ c) * 0x100000001b3ULL;
-  h ^= h >> 32;
-  h *= 0xd6e8feb86659fd93ULL;
-  return h ^ h >> 32;
-}
-
-std::uint64_t get(const Word& word) { return word.load(std::memory_order_relaxed); }
-
-constexpr std::uint64_t state_word(std::uint64_t generation, Kind kind, StreamState state) {
-  return generation << 28 | static_cast<std::uint64_t>(kind) << 8 | static_cast<std::uint64_t>(state);
-}
-StreamState state_of(const StreamWords& stream) {
-  return static_cast<StreamState>(stream.state.load(std::memory_order_acquire) & 0xff);
 }
 
 }  // namespace
@@ -115,19 +90,6 @@ std::uint32_t Directory::locate(const Key& key, const std::string& bytes, std::u
     return at;
   }
   return 0;
-}
-
-template <class Work>
-auto Directory::with_entry(const Key& key, Work work)
-    -> decltype(work(std::declval<Section&>(), std::uint32_t{})) {
-  for (const std::string* s : {&key.scope, &key.name, &key.key, &key.cursor})
-    if (s->size() > kMaxName)
-      return Status(Code::too_large, "a name has " + std::to_string(s->size()) + " bytes; the limit is " +
-                                         std::to_string(kMaxName));
-  auto section = Section::enter(me_, kDirectorySection);
-  if (!section) return section.status();
-  std::string bytes = key.encoded();
-  return work(*section, locate(key, bytes, hash_of(bytes)));
 }
 
 Status Directory::damaged_entry(Binding found) const {
@@ -284,51 +246,6 @@ Result<Binding> Directory::find_or_create(const Key& key) {
   return Status(Code::busy, "pond " + me_.pond->name() + ": its directory changes all the time; try again");
 }
 
-/// A descriptor, LIVE, empty and named by that entry; governed like `like`, or as the creator chose. `busy`: its table must grow first.
-Result<Binding> Directory::new_stream(Section& section, Kind kind, std::uint32_t entry,
-                                      std::uint64_t first_id, const StreamWords* like,
-                                      std::uint32_t scope_policy) {
-  Header& header = segment_.header();
-  std::uint64_t used = std::min(get(header.descriptors_used), segment_.reserved(Table::streams));
-  std::uint32_t index = static_cast<std::uint32_t>(get(header.descriptor_hint));
-  while (index < used && state_of(segment_.stream(index)) != StreamState::free) index++;
-  if (index >= segment_.capacity(Table::streams))
-    return Status(Code::full, "pond " + me_.pond->name() + ": all " + std::to_string(index) +
-                                  " streams are taken; a larger limit_bytes gives more");
-  if (index >= segment_.reserved(Table::streams)) return Code::busy;
-  StreamWords& stream = segment_.stream(index);
-  std::uint64_t generation = std::max<std::uint64_t>(stream.state.load(std::memory_order_relaxed) >> 28, 1);
-  // FREE: nobody reads it but late hands of an earlier life, whom the generation turns away. So these are plain stores.
-  auto set = [](auto& word, auto value) {
-    word.store(static_cast<decltype(word.load())>(value), std::memory_order_relaxed);
-  };
-  bool queue = kind == Kind::queue;
-  std::uint32_t policy = scope_policy;
-  if (header.default_lease_us) policy |= kLeased;
-  if (header.default_max_attempts) policy |= kAttemptsLimited;
-  if (header.default_max_items || header.default_max_bytes) policy |= kLimited;
-  set(stream.first_id, std::max<std::uint64_t>(first_id, 1));
-  set(stream.policy, like ? like->policy.load() : queue ? policy : scope_policy & kNotInMemory);
-  set(stream.max_attempts, like ? like->max_attempts.load() : queue ? header.default_max_attempts : 0);
-  set(stream.lease_us, like ? get(like->lease_us) : queue ? header.default_lease_us : 0);
-  set(stream.max_items, like ? get(like->max_items) : queue ? header.default_max_items : 0);
-  set(stream.max_bytes, like ? get(like->max_bytes) : queue ? header.default_max_bytes : 0);
-  // what was cleared is trimmed, and that never goes back
-  set(stream.trimmed, like && !queue ? first_id : 0);
-  set(stream.due, 0), set(stream.used, 0), set(stream.lanes, 1);
-  set(stream.last_use, sys::coarse_us());
-  set(stream.entry, entry), set(stream.id, 0);
-  for (LaneWords& lane : stream.lane) {
-    set(lane.tail, 0), set(lane.dense_from, 0), set(lane.rows_gone, 0);
-    lane.first.store(Reference::empty(generation).raw, std::memory_order_release);
-  }
-  if (index >= used) section.set(header.descriptors_used, index + 1);
-  section.set(header.descriptor_hint, index + 1);
-  section.set(segment_.slot(entry - 1).value, Binding::make(index, generation).raw);
-  section.set(stream.state, state_word(generation, kind, StreamState::live));
-  return Binding::make(index, generation);
-}
-
 // ------------------------------------------------------------------------------------------------------------------- remove
 
 /// Off its bucket and its scope, its slots to the free list; a scope without members and limits goes, too. Journal: at most 8 records.
@@ -434,192 +351,6 @@ Result<Directory::Values> Directory::set_values(const Key& key, Values wanted, b
     if (out || out.code() != Code::busy) return out;
   }
   return Status(Code::full, "pond " + me_.pond->name() + ": its directory is full");
-}
-
-Status Directory::retire(Binding stream, std::uint64_t next_id, bool keep_name) {
-  for (int tries = 0; tries < 100; tries++) {
-    // no successor can be made: the next user of the name tries again
-    if (Status room = make_room(0); !room) keep_name = false;
-    auto section = Section::enter(me_, kDirectorySection);
-    if (!section) return section.status();
-    StreamWords& words = segment_.stream(stream.index());
-    std::uint64_t state = words.state.load(std::memory_order_acquire);
-    // done by another
-    if (state >> 28 != stream.generation() || state_of(words) != StreamState::clearing)
-      return section->leave(), Status{};
-    auto kind = static_cast<Kind>(state >> 8 & 0xff);
-    std::uint32_t at = static_cast<std::uint32_t>(get(words.entry));
-    if (at && at <= slots() && get(segment_.slot(at - 1).value) == stream.raw) {
-      // The floor first, and never undone: it only rises, so that no id comes twice whoever dies here.
-      Word& floor = segment_.floor(static_cast<std::uint32_t>(get(segment_.slot(at - 1).hash) % kFloors));
-      for (std::uint64_t now = floor.load(); now < next_id && !floor.compare_exchange_weak(now, next_id);) {
-      }
-      if (keep_name) {
-        auto next = new_stream(*section, kind, at, next_id, &words, 0);
-        if (!next && next.code() == Code::busy) continue;
-        keep_name = next.ok();
-      }
-      if (!keep_name) unlink_entry(*section, at);
-    }
-    section->set(words.state, state_word(stream.generation(), kind, StreamState::tombed));
-    section->leave();
-    return {};
-  }
-  return Status(Code::busy, "pond " + me_.pond->name() + ": its directory changes all the time; try again");
-}
-
-Result<bool> Directory::free_descriptor(Binding stream) {
-  // In the stream's own section first: only there is it sure that no dead one's journal takes a tomb back.
-  bool settled = true;
-  {
-    auto own = Section::try_enter(me_, stream_section(stream.index()));
-    if (!own) return false;
-    for (LaneWords& lane : segment_.stream(stream.index()).lane)
-      settled = settled && Reference{lane.first.load(std::memory_order_acquire)}.is_tomb();
-    own->leave();
-  }
-  auto section = Section::enter(me_, kDirectorySection);
-  if (!section) return section.status();
-  StreamWords& words = segment_.stream(stream.index());
-  std::uint64_t state = words.state.load(std::memory_order_acquire);
-  if (state >> 28 != stream.generation() || state_of(words) != StreamState::tombed)
-    return section->leave(), true;
-  if (!settled) return section->leave(), false;
-  for (LaneWords& lane : words.lane)
-    if (!Reference{lane.first.load(std::memory_order_acquire)}.is_tomb()) return section->leave(), false;
-  section->set(words.state, state_word(stream.generation() + 1, Kind::none, StreamState::free));
-  Word& hint = segment_.header().descriptor_hint;
-  if (get(hint) > stream.index()) section->set(hint, stream.index());
-  section->leave();
-  return true;
-}
-
-// --------------------------------------------------------------------------------------------------------------------- list
-
-Result<std::vector<Directory::Listed>> Directory::list(const std::string* scope) {
-  std::vector<Listed> out;
-  auto add = [&](std::uint32_t at) {
-    Listed entry;
-    if (!Key::decode(key_bytes(at - 1), entry.key)) return;
-    std::uint64_t value = get(segment_.slot(at - 1).value);
-    bool stream = entry.key.kind == Kind::queue || entry.key.kind == Kind::log;
-    // damaged: verify() says so
-    if (stream && Binding{value}.index() >= segment_.reserved(Table::streams)) return;
-    if (stream)
-      entry.stream = Binding{value};
-    else
-      entry.values = {value, get(segment_.slot(at - 1).value2)};
-    out.push_back(std::move(entry));
-  };
-  if (scope) {
-    Key key{Kind::scope, *scope, {}, {}, {}};
-    auto found = with_entry(key, [&](Section& section, std::uint32_t at) -> Result<bool> {
-      if (at)
-        for (std::uint32_t i = high(get(segment_.slot(at - 1).family)), steps = 0;
-             i && i <= slots() && steps++ <= slots(); i = low(get(segment_.slot(i - 1).family)))
-          add(i);
-      section.leave();
-      return true;
-    });
-    if (!found) return found.status();
-    return out;
-  }
-  // some buckets at a time, so that nobody waits for long
-  for (std::uint64_t bucket = 0; bucket < buckets();) {
-    auto section = Section::enter(me_, kDirectorySection);
-    if (!section) return section.status();
-    for (int i = 0; i < 256 && bucket < buckets(); i++, bucket++)
-      for (std::uint32_t at = low(get(segment_.bucket(static_cast<std::uint32_t>(bucket)))), steps = 0;
-           at && at <= slots() && steps++ <= slots(); at = low(get(segment_.slot(at - 1).chain)))
-        add(at);
-    section->leave();
-  }
-  return out;
-}
-
-Result<Key> Directory::key_of(Binding stream) {
-  auto section = Section::enter(me_, kDirectorySection);
-  if (!section) return section.status();
-  std::uint64_t at = get(segment_.stream(stream.index()).entry);
-  Key key;
-  bool good = at && at <= slots() &&
-              get(segment_.slot(static_cast<std::uint32_t>(at - 1)).value) == stream.raw &&
-              Key::decode(key_bytes(static_cast<std::uint32_t>(at - 1)), key);
-  section->leave();
-  if (!good) return Code::not_found;
-  return key;
-}
-
-Status Directory::verify(std::vector<std::string>& problems) {
-  auto section = Section::enter(me_, kDirectorySection);
-  if (!section) return section.status();
-  Header& header = segment_.header();
-  std::uint64_t used = std::min(get(header.slots_used), segment_.reserved(Table::slots)), entries = 0;
-  std::set<std::uint32_t> seen;
-  std::set<std::uint64_t> named;
-  auto once = [&](std::uint32_t at, const char* where) {
-    if (at > used)
-      problems.push_back(std::string("directory: ") + where + " names slot " + std::to_string(at) +
-                         " beyond the last");
-    else if (!seen.insert(at).second)
-      problems.push_back(std::string("directory: slot ") + std::to_string(at) + " is met twice, at last in " +
-                         where);
-    else
-      return true;
-    return false;
-  };
-  for (std::uint64_t bucket = 0; bucket < buckets(); bucket++)
-    for (std::uint32_t at = low(get(segment_.bucket(static_cast<std::uint32_t>(bucket)))); at;
-         at = low(get(segment_.slot(at - 1).chain))) {
-      if (!once(at, "a bucket")) break;
-      entries++;
-      for (std::uint32_t next = high(get(segment_.slot(at - 1).chain)); next && once(next, "an entry");
-           next = high(get(segment_.slot(next - 1).chain))) {
-      }
-      Key key;
-      std::string bytes = key_bytes(at - 1);
-      if (!Key::decode(bytes, key)) {
-        problems.push_back("directory: slot " + std::to_string(at) + " has a key that is none");
-        continue;
-      }
-      if (bucket_of(hash_of(bytes)) != bucket)
-        problems.push_back("directory: slot " + std::to_string(at) +
-                           " is in a bucket that its key does not hash to");
-      if (key.kind != Kind::queue && key.kind != Kind::log && key.kind != Kind::postings) continue;
-      Binding stream{get(segment_.slot(at - 1).value)};
-      if (stream.index() >= std::min(get(header.descriptors_used), segment_.reserved(Table::streams))) {
-        problems.push_back("I9: slot " + std::to_string(at) + " names a stream beyond the last");
-        continue;
-      }
-      StreamWords& words = segment_.stream(stream.index());
-      if (words.state.load() >> 28 != stream.generation() ||
-          (state_of(words) != StreamState::live && state_of(words) != StreamState::clearing))
-        problems.push_back("I9: slot " + std::to_string(at) + " names stream " +
-                           std::to_string(stream.index()) + ", which is not live in that generation");
-      if (!named.insert(stream.raw).second)
-        problems.push_back("I9: stream " + std::to_string(stream.index()) + " has two names");
-    }
-  if (entries != get(header.entry_count))
-    problems.push_back("directory: " + std::to_string(entries) + " entries, and its count says " +
-                       std::to_string(get(header.entry_count)));
-  std::uint64_t free = 0;
-  for (std::uint32_t at = static_cast<std::uint32_t>(get(header.slot_free)); at && once(at, "the free list");
-       at = high(get(segment_.slot(at - 1).chain)))
-    free++;
-  if (seen.size() != get(header.slots_used))
-    problems.push_back("directory: " + std::to_string(get(header.slots_used) - seen.size()) +
-                       " slots are neither used nor free");
-  if (get(header.descriptors_used) > segment_.reserved(Table::streams))
-    problems.push_back("directory: " + std::to_string(get(header.descriptors_used)) +
-                       " streams are more than there can be");
-  for (std::uint32_t i = 0; i < std::min(get(header.descriptors_used), segment_.reserved(Table::streams));
-       i++) {
-    StreamWords& words = segment_.stream(i);
-    if (state_of(words) == StreamState::live && !named.count(Binding::make(i, words.state.load() >> 28).raw))
-      problems.push_back("I9: stream " + std::to_string(i) + " is live and has no name");
-  }
-  section->leave();
-  return {};
 }
 
 }  // namespace headpond::internal
