@@ -287,7 +287,7 @@ struct LaneWords {
   Word first;                        // Reference
   Word tail;                         // Reference: plain store, may be stale, never trusted
   std::atomic<std::uint32_t> epoch;  // atomic add by who returns a record, after the page's
-  // 1: of a TOMBED lane, its rows in the durable tier are erased; who did it
+  // 1: of a TOMBED lane, its rows in the durable tier are erased, 2: and its name there is forgotten; who did it
   std::atomic<std::uint32_t> rows_gone;
   // + 1 by each refill, plain store in the stream's section, never undone
   Word gap_version;

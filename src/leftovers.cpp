@@ -64,7 +64,9 @@ Result<std::uint64_t> erase_leftovers(ThreadContext& me) {
     if (!listed) return listed;
     Binding stream = stream_with(segment, id);
     if (!stream) {  // cleared, and its clearer did not live to erase them
-      Status gone = me.pond->tier_side().erase_stream(me, number);
+      TierSide& side = me.pond->tier_side();
+      Status gone = side.mark_cleared(me, number);
+      if (gone.ok()) gone = side.forget_stream(me, number);
       if (!gone && gone.code() != Code::not_found) return gone;
       erased += rows.size();
       continue;

@@ -200,8 +200,10 @@ class Reaper {
     auto& header = *reinterpret_cast<PageHeader*>(segment_.page(page.page()));
     Reference prev{header.prev.load(std::memory_order_acquire)};
     if (prev)
-      return segment_.backed(prev.page()) && reinterpret_cast<PageHeader*>(segment_.page(prev.page()))
-                                                     ->next.load(std::memory_order_acquire) == page.raw;
+      return segment_.backed(prev.page()) &&
+             Reference{reinterpret_cast<PageHeader*>(segment_.page(prev.page()))
+                           ->next.load(std::memory_order_acquire)}
+                     .without_gap() == page;
     std::uint64_t stream = header.stream.load(std::memory_order_relaxed);
     std::uint32_t index = stream & 0xfffffff, lane = static_cast<std::uint32_t>(stream >> 28);
     return index < segment_.reserved(Table::streams) && lane < kLanes &&

@@ -44,11 +44,17 @@ class Refiller {
     if (!lane_.pin(before_, page) || !lane_.current()) return Code::fenced;
     next_ = Reference{page.header->next.load(std::memory_order_acquire)};
     if (!next_.gap()) return Code::fenced;
+    if (on_its_way_out(page)) return Code::timeout;
     first_ = end_of(page);
     PageView behind;
     if (!lane_.pin(next_, behind)) return Code::fenced;
     end_ = id_of(behind, 0);
     return first_ ? Code::ok : lane_.damaged(page, 0, "a gap follows a page that is not sealed");
+  }
+  /// Nothing changes behind a page that is SPILLING: who takes the whole stream out has counted on the gap as it was. He rings when he has done.
+  bool on_its_way_out(const PageView& page) const {
+    LifeWord life{lane_.segment.life(page.reference.page()).life.load(std::memory_order_acquire)};
+    return life.state() == LifeState::spilling;
   }
   bool same_gap() {
     PageView page;
@@ -129,6 +135,7 @@ class Refiller {
           before.header->next.load(std::memory_order_acquire) != next_.raw ||
           lane_.words.gap_version.load(std::memory_order_relaxed) != version_)
         return Code::fenced;
+      if (on_its_way_out(before)) return Code::timeout;
       if (!page_.header) {  // nothing is left in it
         lane_.words.gap_version.store(version_ + 1, std::memory_order_release);
         before.header->next.store(next_.without_gap().raw, std::memory_order_release);

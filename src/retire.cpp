@@ -6,6 +6,7 @@
 #include "claim.h"
 #include "each.h"
 #include "gap.h"
+#include "section.h"
 #include "tier_side.h"
 #include "unlink.h"
 
@@ -88,14 +89,38 @@ Status cut_gaps(Lane& lane, std::uint64_t& taken) {
   return {};
 }
 
-/// The rows of a TOMBED lane, and its gaps: in memory the items are gone, whatever the tier says.
-Status clear_rows(Lane& lane, std::uint64_t& taken) {
+/// The rows of a TOMBED lane. `over`: nobody has a page of it any more, so nobody stores another row, and its name goes, too.
+Status clear_rows(const Lane& lane, bool over) {
   std::uint64_t id = TierSide::id_of(lane);
-  if (!id || lane.words.rows_gone.load(std::memory_order_acquire)) return {};
-  Status erased = lane.me.pond->tier_side().erase_stream(lane.me, id), cut = cut_gaps(lane, taken);
-  if (erased.code() == Code::not_found) erased = {};  // this lane never spilled
-  if (erased.ok() && cut.ok()) lane.words.rows_gone.store(1, std::memory_order_release);
-  return erased.ok() ? cut : erased;
+  std::uint32_t done = over ? 2 : 1;
+  if (!id || lane.words.rows_gone.load(std::memory_order_acquire) >= done) return {};
+  TierSide& side = lane.me.pond->tier_side();
+  Status gone = over ? side.forget_stream(lane.me, id) : side.erase_rows(lane.me, id);
+  if (gone.code() == Code::not_found) gone = {};  // this lane never spilled
+  if (gone.ok()) lane.words.rows_gone.store(done, std::memory_order_release);
+  return gone;
+}
+
+/// Is `first` of every lane the tomb for good? In the stream's section: only there is it sure that no dead one's journal takes a tomb back.
+bool all_tombs(ThreadContext& me, Binding stream) {
+  auto section = Section::try_enter(me, stream_section(stream.index()));
+  if (!section) return false;
+  bool all = true;
+  for (LaneWords& lane : me.pond->segment().stream(stream.index()).lane)
+    all = all && Reference{lane.first.load(std::memory_order_acquire)}.is_tomb();
+  section->leave();
+  return all;
+}
+
+/// Step 5. A spiller that was on its way has its page until here: its row is stored before, and is gone now. What the tier answers keeps
+/// nothing: rows of a stream that no descriptor has are left over.
+Status end_descriptor(ThreadContext& me, Binding stream) {
+  if (!all_tombs(me, stream)) return {};  // whoever meets it later
+  Status rows;
+  for (int n = 0; n < kLanes; n++)
+    if (Status gone = clear_rows(Lane(me, stream, n), true); !gone) rows = gone;
+  (void)Directory(me).free_descriptor(stream);
+  return rows;
 }
 
 bool tombed(const Segment& segment, Binding stream) {
@@ -105,31 +130,45 @@ bool tombed(const Segment& segment, Binding stream) {
 
 }  // namespace
 
+/// CLEAR of every lane that the tier knows.
+static Status mark_lanes(ThreadContext& me, Binding stream, std::uint64_t upto) {
+  for (int n = 0; n < kLanes; n++) {
+    std::uint64_t id = TierSide::id_of(Lane(me, stream, n));
+    Status marked = id ? me.pond->tier_side().mark_cleared(me, id, upto) : Status();
+    if (!marked && marked.code() != Code::not_found) return marked;
+    if (marked.ok() && upto == 0) return {};  // one is enough to know that it could
+  }
+  return {};
+}
+
 Status end_stream(ThreadContext& me, Binding stream, bool keep_name) {
   me.pond->touch(stream.index());
   StreamWords& words = me.pond->segment().stream(stream.index());
   // Announced first, and never taken back: from here on nobody begins anything in any lane, and whoever comes by goes on with it.
   std::uint64_t state = words.state.load(std::memory_order_acquire);
+  const std::uint64_t id = words.id.load(std::memory_order_acquire);
   auto in_state = [&](StreamState s) {
     return state >> 28 == stream.generation() && static_cast<StreamState>(state & 0xff) == s;
   };
+  // What cannot be taken back is not begun where the durable tier could not say it.
+  if (in_state(StreamState::live) && id)
+    if (Status could = mark_lanes(me, stream, 0); !could) return could;
   while (in_state(StreamState::live) &&
          !words.state.compare_exchange_weak(
              state, (state & ~0xffULL) | static_cast<std::uint64_t>(StreamState::clearing),
              std::memory_order_acq_rel)) {
   }
-  if (!in_state(StreamState::live) && !in_state(StreamState::clearing)) return {};
+  if (in_state(StreamState::tombed)) return {};  // another has done it
+  if (!in_state(StreamState::live) && !in_state(StreamState::clearing)) return Code::not_found;
   std::uint64_t next_id = 0;
   for (int n = 0; n < kLanes; n++) {
     Lane lane(me, stream, n);
     lane.any_state = true;
     if (Code code = tomb_lane(lane, next_id); code != Code::ok) return lane.error;
   }
-  // CLEAR in the durable tier before the name goes on: who finds the name empty then may take our word for it. What fails here is said by
-  // who sweeps.
-  if (words.id.load(std::memory_order_acquire))
-    for (int n = 0; n < kLanes; n++)
-      (void)me.pond->tier_side().mark_cleared(me, TierSide::id_of(Lane(me, stream, n)));
+  // CLEAR in the durable tier before the name goes on: who finds the name empty then may take our word for it. Where that fails, whoever comes
+  // by goes on from here.
+  if (Status marked = mark_lanes(me, stream, kAllIds); !marked) return marked;
   if (Status retired = Directory(me).retire(stream, next_id, keep_name); !retired) return retired;
   ring(me.pond->segment(), words.bell, Wake::all);  // who sleeps here looks the name up again
   ring(me.pond->segment(), words.space_bell, Wake::all);
@@ -155,11 +194,13 @@ std::uint64_t sweep_tombed(ThreadContext& me, Binding stream, Status& rows) {
   for (int n = 0; n < kLanes; n++) {
     Lane lane(me, stream, n);
     lane.any_state = true;
-    if (Status cleared = clear_rows(lane, taken); !cleared) rows = cleared;
+    if (Status cut = cut_gaps(lane, taken); !cut) rows = cut;
     taken += sweep(lane);
     unlink_done(lane);
   }
-  (void)Directory(me).free_descriptor(stream);  // not yet: whoever meets it later
+  for (int n = 0; n < kLanes && !all_tombs(me, stream); n++)
+    if (Status gone = clear_rows(Lane(me, stream, n), false); !gone) rows = gone;
+  if (Status ended = end_descriptor(me, stream); !ended) rows = ended;
   StreamWords& words = me.pond->segment().stream(stream.index());
   ring(me.pond->segment(), words.bell, Wake::all);
   ring(me.pond->segment(), words.space_bell, Wake::all);
@@ -173,7 +214,7 @@ void finish_tombed(ThreadContext& me, Binding stream) {
     lane.any_state = true;
     unlink_done(lane);
   }
-  (void)Directory(me).free_descriptor(stream);
+  (void)end_descriptor(me, stream);
 }
 
 void sweep_all_tombed(ThreadContext& me) {

@@ -6,7 +6,8 @@
 //   3 a membarrier; CLEAR in the durable tier, then the gaps are cut and the rows erased; then the sweep: READY and CLAIMED -> DONE; late acks are fenced. Who makes a record READY or CLAIMED looks at the
 //     state afterwards: either the sweep saw that record, or its maker sees the state and takes it out itself
 //   4 unlink: all-DONE pages of a TOMBED stream, the last one too
-//   5 when `first` of every lane is the tomb: the descriptor is FREE in its next generation
+//   5 when `first` of every lane is the tomb, and not before: the rows once more, and the tier forgets the stream; then the descriptor is FREE in
+//     its next generation. A spiller that is on its way has a page until then, so nobody stores a row of a stream that the tier does not know
 //
 //   killed after    whoever meets the tomb (a pusher or claimer with an old handle, a reaper) goes on with
 //   0, some of 1    the other lanes, 2
@@ -19,11 +20,12 @@
 
 namespace headpond::internal {
 
-/// Steps 1 to 5 as far as they go now; returns how many items this call took. Any number of processes at once. `keep_name`: the name goes on
+/// Steps 0 to 5 as far as they go now; answers as end_stream(), or returns how many items this call took. Any number of processes at once. `keep_name`: the name goes on
 /// with an empty stream that is governed alike; else it goes.
 Result<std::uint64_t> retire_stream(ThreadContext& me, Binding stream, bool keep_name);
 
-/// Steps 1 and 2: what somebody does who meets the tomb of a clear that another has begun, and who leaves the count to that one.
+/// Steps 0 to 2, CLEAR before 2; what the tier answers, where it cannot say CLEAR: before 0 nothing has happened, later whoever comes by goes
+/// on. `not_found`: the name means something else by now, look it up again. What somebody does who meets the tomb of a clear that another has begun, and who leaves the count to that one.
 Status end_stream(ThreadContext& me, Binding stream, bool keep_name);
 
 /// Steps 3 to 5 for a stream that is TOMBED; nothing for any other. Returns how many items this call took. `rows`: why the durable tier

@@ -290,7 +290,7 @@ class Spiller {
     lane_.unpin();
     if (!stayed_ || lane_.current()) return;
     // Cleared under us: our rows are nobody's, and what we gave back may have been its last pages.
-    if (id_) (void)lane_.me.pond->tier_side().erase_stream(lane_.me, id_);  // else whoever sweeps the tier
+    if (id_) (void)lane_.me.pond->tier_side().erase_rows(lane_.me, id_);  // else whoever ends the stream
     finish_tombed(lane_.me, lane_.binding);
   }
   void retire(const std::vector<Reference>& limbo) {

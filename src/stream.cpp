@@ -34,7 +34,7 @@ Status Stream::bind(ThreadContext& me, bool create, Binding& binding) {
 }
 
 /// Its tomb was met, or another life of the descriptor. If the name still means it, whoever began to clear it was
-/// killed or is slow: the name gets its successor. The sweep is the clearer's, which counts, or its reaper's. Not ok: damage keeps it from
+/// killed or is slow: the name gets its successor. The sweep is the clearer's, which counts, or its reaper's. Not ok: what keeps it from
 /// ending.
 Status Stream::lost(ThreadContext& me, Binding binding) {
   auto named = Directory(me).find(key_);
@@ -45,7 +45,7 @@ Status Stream::lost(ThreadContext& me, Binding binding) {
   if (named && *named == binding && clearing) ended = end_stream(me, binding, true);
   std::uint64_t expected = binding.raw;
   binding_.compare_exchange_strong(expected, 0, std::memory_order_acq_rel);
-  return ended.code() == Code::corruption ? ended : Status();
+  return ended.code() == Code::not_found ? Status() : ended;
 }
 
 // ------------------------------------------------------------------------------------------------------------------- limits

@@ -12,7 +12,6 @@ namespace headpond::internal {
 namespace {
 
 constexpr std::size_t kErasedAtOnce = 16;
-constexpr std::uint64_t kAllIds = (1ULL << 63) - 1;
 // Where the tier cannot do it, who pops shall not wait for that each time.
 constexpr std::uint64_t kEraseAgainUs = 5'000'000;
 
@@ -163,23 +162,22 @@ void TierSide::erase_forgotten(ThreadContext& me, bool all) {
                                         ": rows whose items are done cannot be erased yet: " + failed.text());
 }
 
-Status TierSide::mark_cleared(ThreadContext& me, std::uint64_t stream) {
+Status TierSide::mark_cleared(ThreadContext& me, std::uint64_t stream, std::uint64_t upto) {
   auto open = tier(me);
-  return open ? (*open)->clear(stream, kAllIds, sys::precise_us() + kStorePatienceUs) : open.status();
+  return open ? (*open)->clear(stream, upto, sys::precise_us() + kStorePatienceUs) : open.status();
 }
 
-Status TierSide::erase_stream(ThreadContext& me, std::uint64_t stream) {
-  std::uint64_t until = sys::precise_us() + kStorePatienceUs;
+Status TierSide::erase_rows(ThreadContext& me, std::uint64_t stream) {
   auto open = tier(me);
-  Status done = open ? mark_cleared(me, stream) : open.status();
-  for (int tries = 0; done.ok() && tries < 3; tries++) {
-    if (done = (*open)->erase_upto(stream, kAllIds, until); !done) break;
-    // What the journal has of it is known for cleared by its name: who trims the journal forgets that.
-    if (me.pond->segment().header().journal_used.load(std::memory_order_acquire)) break;
-    if (done = (*open)->forget(stream, until); done.code() != Code::busy) break;
-    done = {};  // a spiller that was late has stored another: it erases it, or who sweeps the tier
-  }
-  return done;
+  return open ? (*open)->erase_upto(stream, kAllIds, sys::precise_us() + kStorePatienceUs) : open.status();
+}
+
+Status TierSide::forget_stream(ThreadContext& me, std::uint64_t stream) {
+  Status erased = erase_rows(me, stream);
+  // What the journal has of it is known for cleared by its name: who trims the journal forgets that.
+  if (!erased || me.pond->segment().header().journal_used.load(std::memory_order_acquire)) return erased;
+  auto open = tier(me);
+  return open ? (*open)->forget(stream, sys::precise_us() + kStorePatienceUs) : open.status();
 }
 
 std::shared_ptr<const SpilledPage> TierSide::cached(std::uint64_t stream, std::uint64_t seq) {

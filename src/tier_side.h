@@ -17,6 +17,8 @@ namespace headpond::internal {
 /// How long an operation waits for the tier: behind a stopped process it is `timeout`, not a hang.
 constexpr std::uint64_t kReadPatienceUs = 200'000, kStorePatienceUs = 800'000;
 
+constexpr std::uint64_t kAllIds = (1ULL << 63) - 1;
+
 struct SpilledPage;
 
 /// Safe from every thread. Nothing here opens the tier but tier().
@@ -44,10 +46,13 @@ class TierSide {
   /// Erases what was forgotten, if there is enough of it or `all`. An error is said, and the rows are kept for the next time.
   void erase_forgotten(ThreadContext& me, bool all);
 
-  /// Power-safe: rows of this stream, as the tier knows it, are leftovers from here on.
-  Status mark_cleared(ThreadContext& me, std::uint64_t stream);
-  /// The same, then erases all its rows, and forgets its name; `stream` as the tier knows it. `not_found`: it was forgotten before.
-  Status erase_stream(ThreadContext& me, std::uint64_t stream);
+  /// Power-safe: rows of this stream, as the tier knows it, with ids up to this one are leftovers from here on. `not_found`: it is not declared.
+  /// 0: changes nothing, but tells whether the tier could.
+  Status mark_cleared(ThreadContext& me, std::uint64_t stream, std::uint64_t upto = kAllIds);
+  /// Erases all its rows.
+  Status erase_rows(ThreadContext& me, std::uint64_t stream);
+  /// The same, then forgets its name. `not_found`: it was forgotten before. REQUIRES: marked, and nobody can store a row of it any more.
+  Status forget_stream(ThreadContext& me, std::uint64_t stream);
 
   /// A participant died: it may have left rows over.
   void note_death() { deaths_.store(true, std::memory_order_relaxed); }

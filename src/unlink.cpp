@@ -16,6 +16,11 @@ bool trimmed_away(const Lane& lane, const PageView& page) {
   return next && next.header->first_seq.load(std::memory_order_relaxed) <= below;
 }
 
+bool is_live(const Lane& lane) {
+  return static_cast<StreamState>(lane.stream.state.load(std::memory_order_acquire) & 0xff) ==
+         StreamState::live;
+}
+
 /// `next` is what was read before: what is not 0 stands still in this section, while a builder may end a 0 at any time. The ends of a gap
 /// stay: they say which ids are in it. But a log's first page goes when all of the gap behind it is trimmed.
 bool may_go(const Lane& lane, const PageView& before, const PageView& page, Reference next) {
@@ -85,7 +90,8 @@ void unlink_done(Lane& lane, Reference target) {
         if ((before ? is_target : true) && may_go(lane, before, page, next)) {
           // The chain first, then the life: whoever finds LIMBO knows that the chain change is committed or in the journal.
           section->set(before ? before.header->next : lane.words.first, next.without_gap().raw);
-          if (page.header->row.load(std::memory_order_acquire))
+          // Read behind the look that found all DONE: where that is so because the stream was parked or cleared, its rows are others' matter.
+          if (page.header->row.load(std::memory_order_acquire) && is_live(lane))
             rows.push_back(page.header->first_seq.load(std::memory_order_relaxed));
           LifeWord life{lane.segment.life(page.reference.page()).life.load(std::memory_order_acquire)};
           // a spiller was faster

@@ -25,6 +25,8 @@ class FakeTier final : public internal::Tier {
   void fail_commits(Status status) { set(commit_fault_, std::move(status)); }
   /// Run in each commit before it does anything, without a lock. Set while nobody commits.
   std::function<void()> before_commit;
+  /// The same for the next store alone.
+  std::function<void()> before_store;
 
   struct OwnedEntry {
     explicit OwnedEntry(const internal::JournalEntry& from) : entry(from), payload(from.payload) {}
@@ -94,6 +96,7 @@ class FakeTier final : public internal::Tier {
   }
 
   Status store(std::span<const internal::TierPage> pages, std::uint64_t) override {
+    if (auto run = std::exchange(before_store, nullptr)) run();
     std::lock_guard lock(mutex_);
     if (!store_fault_.ok()) return store_fault_;
     for (const internal::TierPage& page : pages)
