@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "delay.h"
 #include "lease.h"
 #include "move.h"
 #include "retire.h"
@@ -10,28 +9,7 @@
 
 namespace headpond::internal {
 
-ItemId id_of_record(const Lane& lane, const PageView& page, std::uint64_t offset, RecordWord word) {
-  if (word.has(kMoved)) return {page.moved(offset).birth};
-  std::uint64_t ids = 0;
-  for (std::uint64_t at = kFirstRecord; at < offset && page.holds(at);) {
-    RecordWord passed{page.word(at).load(std::memory_order_acquire)};
-    std::uint64_t extent = passed.raw ? page.extent(at, passed) : 0;
-    if (!extent) break;
-    at += extent, ids += passed.ids();
-  }
-  return {static_cast<std::uint64_t>(lane.number) << 60 | id_of(page, ids)};
-}
-
 // --------------------------------------------------------------------------------------------------------------------- make
-
-namespace {
-
-PageView view_of(const Segment& segment, Reference page) {
-  char* base = segment.page(page.page());
-  return {page, reinterpret_cast<PageHeader*>(base), base, segment.page_bytes(page.page())};
-}
-
-}  // namespace
 
 void ClaimAccess::make_run(Lane& lane, const Claimed& first, std::size_t most, std::vector<Claim>& out) {
   Claim& one = out.emplace_back();
@@ -89,21 +67,6 @@ void ClaimAccess::copy_payload(Claim& claim) {
   auto copy = std::make_unique<char[]>(claim.payload_.size() + 1);
   std::copy(claim.payload_.begin(), claim.payload_.end(), copy.get());
   claim.payload_ = Bytes(copy.release(), claim.payload_.size());
-}
-
-Reservation ClaimAccess::make(Lane& lane, const Place& place, int hold) {
-  Reservation r;
-  r.pond_ = lane.me.pond, r.binding_ = lane.binding.raw, r.reference_ = place.page.reference.raw,
-  r.word_ = place.word.raw;
-  r.ids_before_ = place.ids_before, r.offset_ = static_cast<std::uint32_t>(place.offset),
-  r.hold_ = static_cast<std::int16_t>(hold);
-  r.lane_ = static_cast<std::uint8_t>(lane.number),
-  r.id_ = {static_cast<std::uint64_t>(lane.number) << 60 | place.id};
-  r.data_ = place.page.payload(place.offset, place.word);
-  // before the operation pin goes
-  lane.me.pond->participant().hold[hold].store(place.page.reference.page(), std::memory_order_release);
-  lane.me.open_claims++;
-  return r;
 }
 
 void ClaimAccess::release(Claim& claim, ThreadContext& me) {
@@ -392,30 +355,6 @@ Status ClaimAccess::extend(Claim& claim, milliseconds lease) {
   });
 }
 
-Code bury_claimed(Lane& lane, const Claimed& claimed, Cause cause, Bytes reason, std::int32_t pid,
-                  int signal) {
-  DeadPrefix prefix{};
-  prefix.at_ms = sys::wall_ms(), prefix.pid = pid, prefix.signal = static_cast<std::uint16_t>(signal),
-  prefix.cause = static_cast<std::uint8_t>(cause);
-  prefix.priority = static_cast<std::uint8_t>(lane.number),
-  prefix.reason_bytes = static_cast<std::uint32_t>(reason.size());
-  // A claim that only finds the attempts used up delivered nothing, and does not count.
-  prefix.attempts = static_cast<std::uint16_t>(claimed.word.claims() - (cause == Cause::max_attempts)),
-  prefix.crashes = static_cast<std::uint16_t>(claimed.word.crashes());
-  std::string head(reinterpret_cast<const char*>(&prefix), sizeof prefix);
-  head.append(reason);
-  auto payload = claimed.page.payload(claimed.offset, claimed.word);
-  Move item;
-  item.payload = {head, Bytes(payload.data(), payload.size())};
-  item.birth = id_of_record(lane, claimed.page, claimed.offset, claimed.word);
-  item.stamp_us = sys::coarse_us();
-  lane.stream.lanes.fetch_or(1u << kDeadLane, std::memory_order_seq_cst);
-  Lane to(lane.me, lane.binding, kDeadLane);
-  Code code = move(to, claimed, item);
-  lane.error = std::move(to.error);
-  return code;
-}
-
 Status ClaimAccess::bury(Claim& claim, Bytes reason) {
   Over over(claim.binding_, claim.lane_);
   Status done = with_claimed(claim, [&](Lane& lane, const Claimed& claimed) {
@@ -444,103 +383,4 @@ ItemId ClaimAccess::id(const Claim& claim) {
   return id;
 }
 
-// -------------------------------------------------------------------------------------------------------------- reservation
-
-ItemId ClaimAccess::commit(Reservation& r) {
-  if (!r.pond_ || r.pond_->usable() != Code::ok) return r.id_;
-  ThreadContext* me = r.pond_->thread();
-  if (!me) return r.id_;
-  Lane lane(*me, Binding{r.binding_}, r.lane_);
-  Place place{view_of(lane.segment, Reference{r.reference_}), r.offset_, r.ids_before_, r.id_.seq(),
-              RecordWord{r.word_}};
-  publish(lane, place, place.word.ready().with_claims(0), 1, lane.wake_one());
-  bool cleared = (lane.stream.state.load(std::memory_order_relaxed) & 0xff) !=
-                 static_cast<std::uint64_t>(StreamState::live);
-  r.pond_->give_hold(*me, r.hold_);
-  me->open_claims--;
-  r.pond_ = nullptr;
-  if (cleared) finish_tombed(*me, lane.binding);
-  return r.id_;
-}
-
-void ClaimAccess::abandon(Reservation& r) {
-  if (!r.pond_ || r.pond_->usable() != Code::ok) return;
-  ThreadContext* me = r.pond_->thread();
-  if (!me) return;
-  Lane lane(*me, Binding{r.binding_}, r.lane_);
-  Place place{view_of(lane.segment, Reference{r.reference_}), r.offset_, r.ids_before_, r.id_.seq(),
-              RecordWord{r.word_}};
-  internal::abandon(lane, place);
-  Reference over = page_is_over(place.page) ? place.page.reference : Reference{};
-  r.pond_->give_hold(*me, r.hold_);
-  me->open_claims--;
-  r.pond_ = nullptr;
-  if (over) unlink_done(lane, over);
-}
-
 }  // namespace headpond::internal
-
-// -------------------------------------------------------------------------------------------------------------- the handles
-
-namespace headpond {
-
-using internal::ClaimAccess;
-
-void Claim::give_back() noexcept {
-  (void)ClaimAccess::give_back(*this);
-  if (pond_) ClaimAccess::forget(*this);  // whatever came of it
-}
-
-ItemId Claim::id() const noexcept { return ClaimAccess::id(*this); }
-Status Claim::ack(const AckOptions& options) { return ClaimAccess::ack(*this, options.durability); }
-Status Claim::ack() {
-  internal::Attachment* pond = pond_;
-  internal::Reference over;
-  bool mine = false;
-  if (ClaimAccess::ack_straight(*this, mine, over)) [[likely]] {
-    if (over) [[unlikely]]
-      ClaimAccess::unlink_over(*pond, binding_, lane_, over);
-    return mine ? Code::ok : Code::fenced;
-  }
-  return ClaimAccess::ack(*this, {});
-}
-Status Claim::nack(const NackOptions& options) {
-  if (options.delay.count() < 0 || options.delay > std::chrono::hours(24 * 365))
-    return {Code::invalid, "delay must be from 0 to 365 days"};
-  return ClaimAccess::nack(*this, options.delay);
-}
-Status Claim::extend(milliseconds lease) {
-  if (lease.count() < 1 || lease > std::chrono::hours(24 * 30))
-    return {Code::invalid, "a lease is from 1 ms to 30 days"};
-  return ClaimAccess::extend(*this, lease);
-}
-Status Claim::bury(Bytes reason) {
-  if (reason.size() > 1024) return {Code::too_large, "a reason has at most 1,024 bytes"};
-  return ClaimAccess::bury(*this, reason);
-}
-
-Reservation::Reservation(Reservation&& other) noexcept
-    : pond_(std::exchange(other.pond_, nullptr)),
-      binding_(other.binding_),
-      reference_(other.reference_),
-      word_(other.word_),
-      ids_before_(other.ids_before_),
-      offset_(other.offset_),
-      hold_(other.hold_),
-      lane_(other.lane_),
-      id_(other.id_),
-      data_(other.data_) {}
-
-Reservation& Reservation::operator=(Reservation&& other) noexcept {
-  if (this == &other) return *this;
-  this->~Reservation();
-  return *new (this) Reservation(std::move(other));
-}
-
-Reservation::~Reservation() {
-  if (pond_) ClaimAccess::abandon(*this);
-}
-
-ItemId Reservation::commit() noexcept { return ClaimAccess::commit(*this); }
-
-}  // namespace headpond

@@ -147,10 +147,10 @@ struct ClaimAccess {
   static bool ended_in_cleared(const ThreadContext& me, const Claim& claim);
 };
 
-/// Moves a claimed item to the dead letters. The page is pinned or held.
-Code bury_claimed(Lane& lane, const Claimed& claimed, Cause cause, Bytes reason, std::int32_t pid,
-                  int signal);
-/// The item's id: its birth id if it has moved, else lane and seq, found by a walk over the page.
-ItemId id_of_record(const Lane& lane, const PageView& page, std::uint64_t offset, RecordWord word);
+/// A page that something of ours holds.
+inline PageView view_of(const Segment& segment, Reference page) {
+  char* base = segment.page(page.page());
+  return {page, reinterpret_cast<PageHeader*>(base), base, segment.page_bytes(page.page())};
+}
 
 }  // namespace headpond::internal

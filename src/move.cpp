@@ -85,4 +85,40 @@ Code move(Lane& to, const Claimed& source, const Move& item) {
   return Code::ok;
 }
 
+ItemId id_of_record(const Lane& lane, const PageView& page, std::uint64_t offset, RecordWord word) {
+  if (word.has(kMoved)) return {page.moved(offset).birth};
+  std::uint64_t ids = 0;
+  for (std::uint64_t at = kFirstRecord; at < offset && page.holds(at);) {
+    RecordWord passed{page.word(at).load(std::memory_order_acquire)};
+    std::uint64_t extent = passed.raw ? page.extent(at, passed) : 0;
+    if (!extent) break;
+    at += extent, ids += passed.ids();
+  }
+  return {static_cast<std::uint64_t>(lane.number) << 60 | id_of(page, ids)};
+}
+
+Code bury_claimed(Lane& lane, const Claimed& claimed, Cause cause, Bytes reason, std::int32_t pid,
+                  int signal) {
+  DeadPrefix prefix{};
+  prefix.at_ms = sys::wall_ms(), prefix.pid = pid, prefix.signal = static_cast<std::uint16_t>(signal),
+  prefix.cause = static_cast<std::uint8_t>(cause);
+  prefix.priority = static_cast<std::uint8_t>(lane.number),
+  prefix.reason_bytes = static_cast<std::uint32_t>(reason.size());
+  // A claim that only finds the attempts used up delivered nothing, and does not count.
+  prefix.attempts = static_cast<std::uint16_t>(claimed.word.claims() - (cause == Cause::max_attempts)),
+  prefix.crashes = static_cast<std::uint16_t>(claimed.word.crashes());
+  std::string head(reinterpret_cast<const char*>(&prefix), sizeof prefix);
+  head.append(reason);
+  auto payload = claimed.page.payload(claimed.offset, claimed.word);
+  Move item;
+  item.payload = {head, Bytes(payload.data(), payload.size())};
+  item.birth = id_of_record(lane, claimed.page, claimed.offset, claimed.word);
+  item.stamp_us = sys::coarse_us();
+  lane.stream.lanes.fetch_or(1u << kDeadLane, std::memory_order_seq_cst);
+  Lane to(lane.me, lane.binding, kDeadLane);
+  Code code = move(to, claimed, item);
+  lane.error = std::move(to.error);
+  return code;
+}
+
 }  // namespace headpond::internal

@@ -34,4 +34,10 @@ struct Move {
 /// operation pin is free afterwards.
 Code move(Lane& to, const Claimed& source, const Move& item);
 
+/// The item's id: its birth id if it has moved, else lane and seq, found by a walk over the page.
+ItemId id_of_record(const Lane& lane, const PageView& page, std::uint64_t offset, RecordWord word);
+/// Moves a claimed item to the dead letters. The page is pinned or held.
+Code bury_claimed(Lane& lane, const Claimed& claimed, Cause cause, Bytes reason, std::int32_t pid,
+                  int signal);
+
 }  // namespace headpond::internal

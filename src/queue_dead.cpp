@@ -1,0 +1,124 @@
+#include "headpond/queue.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "gap.h"
+#include "move.h"
+#include "queue_lanes.h"
+#include "refill.h"
+#include "stream.h"
+#include "unlink.h"
+
+namespace headpond {
+
+using namespace internal;
+
+namespace {
+
+/// A moment that the segment names; one beyond what the clock's type can say is the last that it can.
+std::chrono::system_clock::time_point wall_clock(std::uint64_t ms) {
+  using std::chrono::system_clock;
+  constexpr milliseconds last = std::chrono::floor<milliseconds>(system_clock::duration::max());
+  return system_clock::time_point(
+      ms < static_cast<std::uint64_t>(last.count()) ? milliseconds(static_cast<std::int64_t>(ms)) : last);
+}
+
+/// False: it is damaged.
+bool dead_item(const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id, DeadItem& out) {
+  auto payload = page.payload(offset, word);
+  DeadPrefix prefix;
+  if (payload.size() < sizeof prefix) return false;
+  std::memcpy(&prefix, payload.data(), sizeof prefix);
+  if (prefix.reason_bytes > payload.size() - sizeof prefix) return false;
+  out.id = word.has(kMoved) ? ItemId{page.moved(offset).birth} : item_id(kDeadLane, id);
+  out.priority = prefix.priority, out.attempts = prefix.attempts, out.crashes = prefix.crashes;
+  bool spent = prefix.cause == static_cast<std::uint8_t>(Cause::max_attempts);
+  out.cause = spent ? Cause::max_attempts : Cause::buried, out.pid = prefix.pid, out.signal = prefix.signal;
+  out.at = wall_clock(prefix.at_ms);
+  out.reason.assign(payload.data() + sizeof prefix, prefix.reason_bytes);
+  out.payload.assign(payload.data() + sizeof prefix + prefix.reason_bytes,
+                     payload.size() - sizeof prefix - prefix.reason_bytes);
+  return true;
+}
+
+}  // namespace
+
+Result<std::vector<DeadItem>> Queue::dead(std::size_t most) const {
+  std::vector<DeadItem> out;
+  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
+    out.clear();
+    Lane lane(me, binding, kDeadLane);
+    if (most == 0) return Code::ok;
+    Code code = for_each_ready(
+        lane, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
+          DeadItem item;
+          if (!dead_item(page, offset, word, id, item)) {
+            lane.damaged(page, offset, "a dead letter is shorter than it says");
+            return false;
+          }
+          out.push_back(std::move(item));
+          return out.size() < most;
+        });
+    error = std::move(lane.error);
+    return code;
+  });
+  if (done.ok() || done.code() == Code::not_found) return out;
+  return done;
+}
+
+Result<std::uint64_t> Queue::redrive(std::size_t most) {
+  std::uint64_t count = 0;
+  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
+    while (count < most) {
+      Lane dead(me, binding, kDeadLane);
+      Claimed claimed;
+      Code code;
+      DeadItem item;
+      {
+        Unpin unpin{dead};
+        code = claim_refilling(dead, claimed);
+        if (code == Code::ok && !dead_item(claimed.page, claimed.offset, claimed.word, 0, item)) {
+          error = Status(Code::corruption, "a dead letter is damaged");
+          give_back(dead, claimed);
+          return Code::corruption;
+        }
+        if (code == Code::ok) {
+          dead.stream.lanes.fetch_or(1u << (item.priority % kPriorities), std::memory_order_seq_cst);
+          Lane to(me, binding, item.priority % kPriorities);
+          Move move_item;
+          auto payload = claimed.page.payload(claimed.offset, claimed.word);
+          move_item.payload = {
+              Bytes(payload.data() + payload.size() - item.payload.size(), item.payload.size()), {}};
+          move_item.birth = item.id, move_item.stamp_us = sys::coarse_us();
+          code = move(to, claimed, move_item);
+          if (code == Code::ok)
+            count++;
+          else if (code != Code::fenced) {
+            error = std::move(to.error);
+            PageView page;
+            if (dead.pin(claimed.page.reference, page))
+              give_back(dead, {page, claimed.offset, claimed.word, false, {}});
+            unlink_done(dead);
+            return code;
+          }
+          continue;
+        }
+      }
+      if (code == Code::empty) {
+        unlink_done(dead);
+        shrink_tail(dead);
+        return Code::ok;
+      }
+      error = std::move(dead.error);
+      return code;
+    }
+    Lane dead(me, binding, kDeadLane);
+    unlink_done(dead);
+    return Code::ok;
+  });
+  if (done.ok() || done.code() == Code::not_found || (done.code() == Code::full && count)) return count;
+  return done;
+}
+
+}  // namespace headpond

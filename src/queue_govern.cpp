@@ -1,0 +1,128 @@
+#include "headpond/queue.h"
+
+#include <algorithm>
+
+#include "reap.h"
+#include "retire.h"
+#include "stream.h"
+
+namespace headpond {
+
+using namespace internal;
+
+namespace {
+
+constexpr milliseconds kLongestLease = std::chrono::hours(24 * 30);
+
+}  // namespace
+
+Result<std::uint64_t> Queue::clear() {
+  std::uint64_t taken = 0;
+  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
+    // Cleared before, and this handle has not looked since: the name means another stream by now.
+    std::uint64_t state = me.pond->segment().stream(binding.index()).state.load(std::memory_order_acquire);
+    if (state >> 28 != binding.generation() || static_cast<StreamState>(state & 0xff) != StreamState::live)
+      return Code::not_found;
+    auto retired = retire_stream(me, binding, true);
+    if (!retired) return error = retired.status(), retired.code();
+    taken += *retired;
+    return Code::ok;
+  });
+  if (done.ok() || done.code() == Code::not_found) return taken;
+  return done;
+}
+
+namespace {
+
+Status set_policy(Stream& stream, std::uint32_t set, std::uint32_t clear) {
+  return stream.govern([&](ThreadContext& me, StreamWords& words) {
+    if (set) words.policy.fetch_or(set, std::memory_order_seq_cst);
+    if (clear) words.policy.fetch_and(~clear, std::memory_order_seq_cst);
+    ring(me.pond->segment(), words.bell, Wake::all);
+  });
+}
+
+struct Pending {
+  std::uint64_t items = 0, signature = 0;
+};
+/// Everything but dead letters that is or may become an item.
+Code pending(ThreadContext& me, Binding binding, Pending& out, Status& error) {
+  std::uint32_t lanes = me.pond->segment().stream(binding.index()).lanes.load(std::memory_order_acquire) | 1;
+  for (int n = 0; n < kLanes; n++) {
+    if (!(lanes >> n & 1)) continue;
+    Lane lane(me, binding, n);
+    LaneCount count;
+    if (Code code = count_lane(lane, true, count); code != Code::ok)
+      return error = std::move(lane.error), code;
+    if (n != kDeadLane)
+      out.items += count.ready + count.claimed + count.pending;
+    else
+      out.items += count.pending;
+    out.signature = out.signature * 31 + count.next_id * 7 + lane.words.epoch.load(std::memory_order_acquire);
+  }
+  return Code::ok;
+}
+
+}  // namespace
+
+Status Queue::pause() { return set_policy(*stream_, kPaused, 0); }
+Status Queue::resume() { return set_policy(*stream_, 0, kPaused | kDraining); }
+
+Status Queue::drain(milliseconds timeout) {
+  if (Status set = set_policy(*stream_, kDraining, 0); !set) return set;
+  // a push that has not seen it shows its record to the count
+  if (stream_->pond().segment().uses_membarrier()) sys::barrier();
+  for (Deadline deadline(timeout);;) {
+    bool empty = false;
+    Status done = stream_->run(true, [&](ThreadContext& me, Binding binding, Status& error) {
+      StreamWords& words = me.pond->segment().stream(binding.index());
+      std::uint32_t armed = arm(me.pond->segment(), words.space_bell);
+      reap_dead(me);
+      // Nothing twice in a row, with no id given and nothing returned in between: then nothing moved past the walk.
+      Pending first, second;
+      if (Code code = pending(me, binding, first, error); code != Code::ok) return code;
+      if (first.items == 0)
+        if (Code code = pending(me, binding, second, error); code != Code::ok) return code;
+      empty = first.items == 0 && second.items == 0 && first.signature == second.signature;
+      if (!empty && !deadline.over()) sleep_on(words.space_bell, armed, deadline.left_us());
+      return Code::ok;
+    });
+    if (!done || empty) return done;
+    if (deadline.over()) return Code::timeout;
+  }
+}
+
+Status Queue::configure(const QueueOptions& options) {
+  if (options.lease.count() < 0 || options.lease > kLongestLease)
+    return {Code::invalid, "lease must be 0, or from 1 ms to 30 days"};
+  if (options.max_attempts > 65534)
+    return {Code::invalid,
+            "max_attempts is " + std::to_string(options.max_attempts) + "; it must be from 0 to 65,534"};
+  return stream_->govern([&](ThreadContext& me, StreamWords& words) {
+    words.lease_us.store(static_cast<std::uint64_t>(options.lease.count()) * 1000, std::memory_order_relaxed);
+    words.max_attempts.store(options.max_attempts, std::memory_order_relaxed);
+    words.max_items.store(options.max_items, std::memory_order_relaxed);
+    words.max_bytes.store(options.max_bytes, std::memory_order_relaxed);
+    // Bits are only added: a lease that was begun must still be looked at, and the words themselves say what is off.
+    words.policy.fetch_or((options.lease.count() ? kLeased : 0u) |
+                              (options.max_attempts ? kAttemptsLimited : 0u) |
+                              (options.max_items || options.max_bytes ? kLimited : 0u),
+                          std::memory_order_seq_cst);
+    ring(me.pond->segment(), words.space_bell, Wake::all);
+  });
+}
+
+Result<QueueOptions> Queue::options() const {
+  QueueOptions out;
+  Status done = stream_->govern([&](ThreadContext&, StreamWords& words) {
+    std::uint64_t lease_ms = words.lease_us.load(std::memory_order_relaxed) / 1000;
+    out.lease = std::min(milliseconds(static_cast<std::int64_t>(lease_ms)), kLongestLease);
+    out.max_attempts = words.max_attempts.load(std::memory_order_relaxed);
+    out.max_items = words.max_items.load(std::memory_order_relaxed);
+    out.max_bytes = words.max_bytes.load(std::memory_order_relaxed);
+  });
+  if (!done) return done;
+  return out;
+}
+
+}  // namespace headpond
