@@ -19,7 +19,7 @@ std::uint64_t hot_id(std::uint64_t stream) { return stream >> 4; }
 class Trim {
  public:
   Trim(ThreadContext& me, Tier& tier, std::uint64_t until_us)
-      : me_(me), segment_(me.pond->segment()), tier_(tier), until_us_(until_us) {
+      : segment_(me.pond->segment()), tier_(tier), until_us_(until_us) {
     from_ = segment_.header().stream_ids_from.load(std::memory_order_acquire);
   }
 
@@ -136,7 +136,6 @@ class Trim {
     return {};
   }
 
-  ThreadContext& me_;
   Segment& segment_;
   Tier& tier_;
   const std::uint64_t until_us_;

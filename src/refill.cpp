@@ -177,7 +177,6 @@ namespace {
 /// The page before the gap that holds `seq`; none: there is no such gap.
 Reference gap_with(Lane& lane, std::uint64_t seq) {
   Unpin unpin{lane};
-  PageView page;
   Reference found, before;
   std::uint64_t end = 0;
   auto on_page = [&](const PageView& at) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "src/attachment.h"
+#include "support/complaints.h"
 #include "support/test_pond.h"
 #include "support/test_tier.h"
 
@@ -25,17 +26,10 @@ constexpr std::size_t kLarge = 40'000;  // has a commit of its own
 
 enum Said : std::uint8_t { kPushBegun = 1, kPushed = 2, kAckBegun = 4, kAcked = 8 };
 
-struct Ledger {
+struct Ledger : Complaints {
   std::atomic<std::uint64_t> next{0}, pushed{0}, acked{0}, moved{0};
-  std::atomic<std::uint32_t> complaints{0};
   std::atomic<bool> stop{false};
   std::atomic<std::uint8_t> said[kMax];
-  char complaint[400];
-
-  template <class... Args>
-  void complain(const char* format, Args... args) {
-    if (complaints++ == 0) std::snprintf(complaint, sizeof complaint, format, args...);
-  }
 };
 
 class Worker {
@@ -192,11 +186,11 @@ TEST(DurableTorture, AfterKilledLeadersAndALostSegmentTheJournalSaysWhatWasSaid)
     }
     EXPECT_TRUE(clean(test));
   }
-  ASSERT_EQ(ledger->complaints, 0u) << ledger->complaint;
+  ASSERT_EQ(ledger->complaints, 0u) << ledger->complaint[0];
   ASSERT_EQ(::unlink(test.segment_path().c_str()), 0);
 
   std::map<std::uint64_t, int> found = brought_back(test, *ledger);
-  ASSERT_EQ(ledger->complaints, 0u) << ledger->complaint;
+  ASSERT_EQ(ledger->complaints, 0u) << ledger->complaint[0];
   std::uint64_t confirmed = 0, lost = 0, back = 0, twice = 0;
   for (std::uint64_t n = 0; n < ledger->next; n++) {
     std::uint8_t said = ledger->said[n];

@@ -13,6 +13,7 @@
 #include "src/leftovers.h"
 #include "src/spill.h"
 #include "src/tier_side.h"
+#include "support/complaints.h"
 #include "support/test_pond.h"
 
 namespace {
@@ -24,20 +25,13 @@ using internal::Spilled;
 constexpr std::uint64_t kMax = 1 << 20, kBacklog = 12'000;
 constexpr int kPushers = 2;
 
-struct Ledger {
+struct Ledger : Complaints {
   std::atomic<std::uint64_t> begun[kPushers], pushed[kPushers];  // items of that pusher: asked for, confirmed
   std::atomic<std::uint64_t> acked{0};
   std::atomic<std::uint64_t> appended{0}, read{0};
   std::atomic<std::uint64_t> spilled{0};
-  std::atomic<std::uint32_t> complaints{0};
   std::atomic<bool> stop{false};
   std::atomic<std::uint8_t> state[kPushers][kMax];  // 1: confirmed, 2: being acked, 4: acked
-  char complaint[400];
-
-  template <class... Args>
-  void complain(const char* format, Args... args) {
-    if (complaints++ == 0) std::snprintf(complaint, sizeof complaint, format, args...);
-  }
 };
 
 constexpr std::uint64_t named(int pusher, std::uint64_t n) {
@@ -181,7 +175,7 @@ TEST(SpillTorture, KilledSpillersAndRefillersLoseNothingAndBringNothingTwice) {
   }
   ledger->stop = true;
   for (Process& worker : workers) EXPECT_EQ(worker.wait(), 0);
-  ASSERT_EQ(ledger->complaints, 0u) << ledger->complaint;
+  ASSERT_EQ(ledger->complaints, 0u) << ledger->complaint[0];
   EXPECT_GT(ledger->spilled, rounds / 10);
 
   EXPECT_OK(pond.reap());

@@ -195,7 +195,7 @@ TEST_F(SpillThreads, AClearTakesWhatWasPushedBeforeAndNothingElse) {
 
 TEST_F(SpillThreads, AFailingTierLosesNothing) {
   Queue queue = pond_->scope("scope").queue("work");
-  std::atomic<std::uint64_t> popped{0}, errors{0};
+  std::atomic<std::uint64_t> errors{0};
   std::atomic<bool> done{false};
   add([&] {
     for (int i = 0; !done; i++) {

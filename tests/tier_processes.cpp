@@ -346,9 +346,8 @@ TEST(TierForks, AChildsOwnTierHasLocksOfItsOwn) {
 
 // Forks in the middle of other threads' calls: the parent's calls go on, a child holds no lock for a dead parent.
 TEST(TierForks, ForksAmongCallsTearNothingApart) {
-#ifdef __SANITIZE_ADDRESS__
-  GTEST_SKIP() << "a child of a process with threads may find AddressSanitizer's allocator locked for good";
-#endif
+  if (kAddressSanitizer)
+    GTEST_SKIP() << "a child of a process with threads may find AddressSanitizer's allocator locked for good";
   TestFolder folder;
   make(folder.path());
   Shared<Event> ready;

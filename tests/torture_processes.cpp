@@ -7,12 +7,12 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cstdarg>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
+#include "support/complaints.h"
 #include "support/test_pond.h"
 
 namespace {
@@ -70,7 +70,7 @@ struct Worker {
   std::atomic<std::uint64_t> batch{0};  // items of a pop that are not yet noted
 };
 
-struct Ledger {
+struct Ledger : Complaints {
   struct Thing {
     std::atomic<std::uint32_t> flags{0};
     std::atomic<std::uint32_t> deliveries{0};
@@ -84,21 +84,10 @@ struct Ledger {
   std::atomic<std::int64_t> slowest_us{0};
   std::atomic<Doing> slowest{Doing::nothing};
   std::atomic<bool> stop{false};
-  std::atomic<std::uint32_t> complaints{0};
-  char complaint[10][300] = {};
   Worker workers[8];
   Thing item[kMaxItems];
   Thing record[kMaxRecords];
   std::atomic<std::uint64_t> record_seq[kMaxRecords];
-
-  [[gnu::format(printf, 2, 3)]] void complain(const char* format, ...) {
-    const std::uint32_t number = complaints.fetch_add(1);
-    if (number >= 10) return;
-    va_list values;
-    va_start(values, format);
-    std::vsnprintf(complaint[number], sizeof complaint[number], format, values);
-    va_end(values);
-  }
 };
 
 /// One process's use of the pond.

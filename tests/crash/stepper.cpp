@@ -20,6 +20,9 @@
 #include <memory>
 #include <unordered_map>
 
+// of the linker: where this program's code begins and ends
+extern "C" const char __executable_start, etext;
+
 namespace crash {
 
 namespace {
@@ -35,10 +38,8 @@ std::uint64_t register_of(const user_regs_struct& r, int number) {
 }
 
 bool in_this_program(std::uint64_t pc) {
-  extern const char text_begin __asm__("__executable_start");
-  extern const char text_end __asm__("etext");
-  return pc >= reinterpret_cast<std::uint64_t>(&text_begin) &&
-         pc < reinterpret_cast<std::uint64_t>(&text_end);
+  return pc >= reinterpret_cast<std::uint64_t>(&__executable_start) &&
+         pc < reinterpret_cast<std::uint64_t>(&etext);
 }
 
 /// In the vDSO, whose clocks go their way now with more, now with fewer instructions.

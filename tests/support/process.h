@@ -38,6 +38,14 @@ using namespace std::chrono_literals;
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool kAddressSanitizer = true;
+#elif defined(__has_feature)
+inline constexpr bool kAddressSanitizer = __has_feature(address_sanitizer);
+#else
+inline constexpr bool kAddressSanitizer = false;
+#endif
+
 /// Time bounds are for a release build on a machine of one's own; sanitizers and HEADPOND_TIME_FACTOR stretch them.
 inline int time_factor() {
   static const int factor = [] {
