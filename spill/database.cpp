@@ -49,7 +49,13 @@ Database::~Database() {
   if (!forked()) fork_guard::leave(*this);
 }
 
+void Database::close() {
+  connection_.close();
+  wal_.reset();
+}
+
 void Database::in_child() noexcept {
+  wal_.reset();
   connection_.abandon();
   files_.let_go();
   mutex_.unlock();
@@ -94,7 +100,7 @@ Status Database::settle(const schema::Meta& meta) {
 // After a failed sync: the kernel may call pages clean that never reached the disk, and another sync would not say so. A checkpoint
 // writes the database file from the WAL once more, and syncs it.
 Status Database::reopen() {
-  connection_.close();
+  close();
   copied_pages_ = 0;
   if (Status opened = open(); !opened) return opened;
   schema::Found found = inspect();
@@ -182,6 +188,7 @@ Status Database::transact(const char* doing, const Work& work, Sync sync) {
     counts_.commits.fetch_add(1, std::memory_order_relaxed);
     if (raised || kind_ == schema::Kind::journal)
       counts_.full_commits.fetch_add(1, std::memory_order_relaxed);
+    start_writeback();
     checkpoint_if_due();
   }
   return answer;
@@ -260,6 +267,13 @@ void Database::checkpoint_if_due() {
   std::uint64_t pages = connection_.wal_pages();
   if (pages < copied_pages_) copied_pages_ = 0;
   if ((pages - copied_pages_) * schema::page_bytes(kind_) >= kCheckpointBytes) upkeep_ = checkpoint();
+}
+
+// The disk works while the caller goes on, and the checkpoint's sync finds little to wait for. Only a hint: what it answers does not matter.
+void Database::start_writeback() {
+  if (kind_ != schema::Kind::pages || !vfs_.empty()) return;
+  if (!wal_ && sys::open_file(path_ + "-wal", false, wal_) != 0) return;
+  sys::start_writeback(wal_);
 }
 
 Status Database::vacuum_if_due() {

@@ -37,7 +37,7 @@ class Database : public ForkGuarded {
 
   // For opening: this thread has the lock byte of this database, no other thread knows the object, and no fork happens.
   Status open();
-  void close() { connection_.close(); }
+  void close();
   schema::Found inspect();
   Status make(const schema::Meta& meta);
   Status change_meta(const schema::Meta& meta);
@@ -77,6 +77,7 @@ class Database : public ForkGuarded {
   Status check_meta();
   Status checkpoint();
   void checkpoint_if_due();
+  void start_writeback();
   Status vacuum_if_due();
   Status time_is_over(const char* doing) const;
 
@@ -88,6 +89,8 @@ class Database : public ForkGuarded {
 
   std::timed_mutex mutex_;  // guards what follows
   sqlite::Connection connection_;
+  sys::Fd
+      wal_;  // for start_writeback() only: SQLite has no lock on a WAL that closing another descriptor would take away
   schema::Meta meta_;
   Status damage_;                   // ok, or why nothing is written any more
   Status upkeep_;                   // of the last checkpoint or vacuum

@@ -141,6 +141,8 @@ int open_again(const Fd& file, Fd& out) {
   out = std::move(fd);
   return 0;
 }
+void start_writeback(const Fd& file) { (void)::sync_file_range(file.get(), 0, 0, SYNC_FILE_RANGE_WRITE); }
+
 int resize(const Fd& file, std::uint64_t bytes) {
   return retried([&] { return ::ftruncate(file.get(), static_cast<off_t>(bytes)); }) ? errno : 0;
 }
