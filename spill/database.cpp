@@ -15,6 +15,7 @@ namespace {
 constexpr std::uint64_t kCheckpointBytes = 4 << 20;  // of WAL: with less, the file is written too often
 constexpr std::uint64_t kVacuumLiveBytes = 16ULL
                                            << 20;  // at most, and four times as much free: then it is cheap
+constexpr std::uint64_t kSpareBytes = 8 << 20;  // less than that is no space worth giving back
 
 // Naps that grow, until a deadline.
 class Patience {
@@ -254,8 +255,8 @@ Status Database::upkeep() {
   return upkeep_;
 }
 
-Status Database::checkpoint() {
-  sqlite::Fault fault = connection_.checkpoint(sqlite::Checkpoint::passive);
+Status Database::checkpoint(sqlite::Checkpoint how) {
+  sqlite::Fault fault = connection_.checkpoint(how);
   if (fault && fault.trouble != sqlite::Trouble::busy) return failed(fault, "checkpoint");
   counts_.checkpoints.fetch_add(1, std::memory_order_relaxed);
   copied_pages_ = connection_.wal_pages();
@@ -285,18 +286,35 @@ Status Database::vacuum_if_due() {
     if (query.fault()) return failed(query.fault(), "look for free pages");
   }
   std::uint64_t live = pages - std::min(free, pages);
-  if (live * schema::page_bytes(kind_) > kVacuumLiveBytes || free < 4 * live || free < 64) return {};
+  if (live * schema::page_bytes(kind_) > kVacuumLiveBytes || free < 4 * live ||
+      free * schema::page_bytes(kind_) < kSpareBytes)
+    return {};
   if (auto fault = connection_.run("VACUUM")) return failed(fault, "give back free pages");
   counts_.vacuums.fetch_add(1, std::memory_order_relaxed);
   connection_.shrink();
-  return checkpoint();
+  return {};
+}
+
+// The file ends behind its last page, and the WAL with nothing, once a checkpoint has copied all of it; a reader may keep it from that.
+Status Database::cut_files() {
+  auto surplus = [&]() -> std::uint64_t {
+    sqlite::Query query(connection_, "PRAGMA page_count");
+    std::uint64_t pages = query.row() ? query.number(0) : 0, used = pages * schema::page_bytes(kind_);
+    sys::FileInfo file, wal;  // one that cannot be seen counts 0: the next write tells
+    (void)sys::describe(path_, file), (void)sys::describe(path_ + "-wal", wal);
+    return pages ? file.size + wal.size - std::min(used, file.size) : 0;
+  };
+  if (surplus() <= kSpareBytes) return {};
+  if (Status done = checkpoint(sqlite::Checkpoint::truncate); !done) return done;
+  if (surplus() <= kSpareBytes) return {};
+  return {Code::timeout, path_ + ": cannot give back its disk space yet: somebody reads what was there before"};
 }
 
 Status Database::maintain(std::uint64_t deadline_us) {
   return hold(deadline_us, "maintain", [&] {
     checkpoint_if_due();
     if (upkeep_) upkeep_ = vacuum_if_due();
-    return upkeep_;
+    return upkeep_ ? cut_files() : upkeep_;
   });
 }
 

@@ -75,10 +75,11 @@ class Database : public ForkGuarded {
   Status reopen();
   Status transact(const char* doing, const Work& work, Sync sync);
   Status check_meta();
-  Status checkpoint();
+  Status checkpoint(sqlite::Checkpoint how = sqlite::Checkpoint::passive);
   void checkpoint_if_due();
   void start_writeback();
   Status vacuum_if_due();
+  Status cut_files();
   Status time_is_over(const char* doing) const;
 
   StoreFiles& files_;

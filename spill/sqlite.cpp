@@ -122,7 +122,7 @@ bool Connection::read_only() const { return sqlite3_db_readonly(handle_, "main")
 
 Fault Connection::checkpoint(Checkpoint how) {
   errno = 0;
-  int mode = how == Checkpoint::passive ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_RESTART;
+  int mode = how == Checkpoint::passive ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_TRUNCATE;
   return sqlite3_wal_checkpoint_v2(handle_, "main", mode, nullptr, nullptr) == SQLITE_OK ? Fault{} : fault();
 }
 

@@ -34,7 +34,7 @@ struct Fault {
   explicit operator bool() const { return trouble != Trouble::none; }
 };
 
-enum class Checkpoint { passive, restart };
+enum class Checkpoint { passive, truncate };
 
 class Query;
 

@@ -306,6 +306,7 @@ void Attachment::leave() {
       (void)flush_posts(*me, sys::precise_us() + kReadPatienceUs);  // else somebody later
     recycle(*me, {});
     tier_side_->erase_forgotten(*me, true);
+    tier_side_->give_back_disk();
   }
   if (open != 0)
     return say(Severity::warning, "pond " + name() + ": closed with " + std::to_string(open) +

@@ -77,6 +77,7 @@ Result<std::uint64_t> erase_leftovers(ThreadContext& me) {
     std::vector<std::uint64_t> firsts(rows.begin(), rows.end());
     if (Status gone = (*tier)->erase(number, firsts, until); !gone) return gone;
     erased += firsts.size();
+    me.pond->tier_side().note_erased();
   }
   return erased;
 }

@@ -117,6 +117,7 @@ namespace {
 Status erase_trimmed(Lane& lane, std::uint64_t below) {
   auto tier = lane.me.pond->tier_side().tier(lane.me);
   if (!tier) return tier.status();
+  lane.me.pond->tier_side().note_erased();
   return (*tier)->erase_upto(TierSide::id_of(lane), below - 1, sys::precise_us() + kStorePatienceUs);
 }
 

@@ -40,6 +40,7 @@ bool look_around(ThreadContext& me, Binding binding) {
     unlink_first(lane);
     shrink_tail(lane);
   }
+  if (calm) me.pond->tier_side().give_back_disk();
   return again;
 }
 

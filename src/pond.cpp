@@ -51,6 +51,7 @@ void maintain(Attachment& pond) {
     if (Status flushed = flush_posts(*me, sys::precise_us() + kStorePatienceUs); !flushed) done = flushed;
   pond.tier_side().erase_forgotten(*me, true);
   if (pond.tier_side().take_death() && done.ok()) done = erase_leftovers(*me).status();
+  pond.tier_side().give_back_disk();
   if (!done && done.code() != Code::timeout)
     pond.say(Severity::warning,
              "pond " + pond.name() + ": maintenance cannot use the durable tier: " + done.text());
@@ -128,6 +129,7 @@ Result<std::uint32_t> Pond::reap() const {
     attachment_->say(
         Severity::warning,
         "pond " + name() + ": rows that are left over cannot be erased yet: " + erased.status().text());
+  attachment_->tier_side().give_back_disk();
   return reaped;
 }
 

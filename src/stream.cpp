@@ -134,7 +134,7 @@ Status Stream::with_room(std::optional<milliseconds> full_timeout,
                                                       : options.full_timeout);
   Code last = Code::full;
   bool spills = options.on_full == OnFull::spill && full_timeout != milliseconds(0);
-  bool wait_for_spiller = false;
+  bool wait_for_spiller = false, held_up = false;
   // Either bell may be the one: pages come free, or the queue gets below its limit. Bounded sleeps look at both.
   auto try_once = [&](bool sleep) {
     return run(true, [&](ThreadContext& me, Binding binding, Status& error) {
@@ -142,6 +142,7 @@ Status Stream::with_room(std::optional<milliseconds> full_timeout,
       Bell& bell =
           last == kLimitReached ? segment.stream(binding.index()).space_bell : segment.header().space_bell;
       std::uint32_t armed = sleep ? arm(segment, bell) : 0;
+      held_up = false;
       last = attempt(me, binding, error);
       if (last != Code::full && last != kLimitReached) return last;
       error = {};
@@ -158,6 +159,8 @@ Status Stream::with_room(std::optional<milliseconds> full_timeout,
       while (last == Code::full && spills) {
         Spilled out;
         Status spilled = spill_some(me, spill_step(segment), out);
+        // Others keep the tier busy, or were stopped with us: tried again while the call may wait.
+        held_up = spilled.code() == Code::timeout;
         if (!spilled) return error = std::move(spilled), last = error.code(), error.code();
         wait_for_spiller = out.busy;
         if (!out.bytes && look) break;
@@ -170,7 +173,11 @@ Status Stream::with_room(std::optional<milliseconds> full_timeout,
   Status done = try_once(false);
   // With `spill`, what can't go now waits for other spillers only, unless the call says how long.
   auto waits = [&] { return !spills || full_timeout || last == kLimitReached || wait_for_spiller; };
-  while ((last == Code::full || last == kLimitReached) && waits() && !deadline.over()) done = try_once(true);
+  auto no_room = [&] { return (last == Code::full || last == kLimitReached) && waits(); };
+  for (bool over = deadline.over(); !over && (held_up || no_room());) {
+    over = deadline.over();  // then once more: the time may have passed while we were stopped
+    done = try_once(!held_up && !over);
+  }
   if (last == kLimitReached) return {Code::full, done.text()};
   if (done.code() == Code::full && done.text() == Status(Code::full).text())
     return {Code::full, "pond " + pond_->name() + ": its " +

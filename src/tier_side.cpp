@@ -156,6 +156,7 @@ void TierSide::erase_forgotten(ThreadContext& me, bool all) {
     if (!failed.ok())
       for (std::uint64_t first : firsts) forget(stream, first);
   }
+  if (failed.ok()) note_erased();
   if (!failed.ok()) erase_again_us_.store(sys::coarse_us() + kEraseAgainUs);
   if (!failed.ok() && failed.code() != Code::timeout)
     me.pond->say(Severity::warning, "pond " + me.pond->name() +
@@ -169,6 +170,7 @@ Status TierSide::mark_cleared(ThreadContext& me, std::uint64_t stream, std::uint
 
 Status TierSide::erase_rows(ThreadContext& me, std::uint64_t stream) {
   auto open = tier(me);
+  note_erased();
   return open ? (*open)->erase_upto(stream, kAllIds, sys::precise_us() + kStorePatienceUs) : open.status();
 }
 
@@ -178,6 +180,12 @@ Status TierSide::forget_stream(ThreadContext& me, std::uint64_t stream) {
   if (!erased || me.pond->segment().header().journal_used.load(std::memory_order_acquire)) return erased;
   auto open = tier(me);
   return open ? (*open)->forget(stream, sys::precise_us() + kStorePatienceUs) : open.status();
+}
+
+void TierSide::give_back_disk() {
+  if (!erased_.load(std::memory_order_relaxed) || !erased_.exchange(false)) return;
+  Tier* open = tier_.load(std::memory_order_acquire);
+  if (open && !open->maintain(sys::precise_us())) note_erased();
 }
 
 std::shared_ptr<const SpilledPage> TierSide::cached(std::uint64_t stream, std::uint64_t seq) {

@@ -54,6 +54,12 @@ class TierSide {
   /// The same, then forgets its name. `not_found`: it was forgotten before. REQUIRES: marked, and nobody can store a row of it any more.
   Status forget_stream(ThreadContext& me, std::uint64_t stream);
 
+  /// Rows were erased, by others than erase_forgotten() and erase_stream(): give_back_disk() will look.
+  void note_erased() { erased_.store(true, std::memory_order_relaxed); }
+  /// If this process has erased rows since it looked last: gives disk space back where the tier's files are mostly empty, which may take
+  /// some 0.3 s a GiB. For who has nothing else to do. What fails is tried again by the next look; a tier that others use is left alone.
+  void give_back_disk();
+
   /// A participant died: it may have left rows over.
   void note_death() { deaths_.store(true, std::memory_order_relaxed); }
   bool take_death() { return deaths_.load(std::memory_order_relaxed) && deaths_.exchange(false); }
@@ -77,7 +83,7 @@ class TierSide {
   std::vector<Forgotten> forgotten_;
   std::atomic<std::size_t> forgotten_count_{0};
   std::atomic<std::uint64_t> erase_again_us_{0};
-  std::atomic<bool> deaths_{false};
+  std::atomic<bool> deaths_{false}, erased_{false};
   std::array<std::shared_ptr<const SpilledPage>, 8> cache_;
   std::size_t next_in_cache_ = 0;
 };

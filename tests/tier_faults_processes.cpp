@@ -170,6 +170,27 @@ TEST_F(TierFaults, ADatabaseThatIsLockedIsATimeoutUntilItIsFree) {
   expect_all_popped();
 }
 
+// The tier itself gives up sooner than that.
+TEST_F(TierFaults, APushThatMayWaitOutlastsWhoHasTheDatabaseLocked) {
+  open();
+  EXPECT_OK(push_more(8000));
+  Shared<Event> locked;
+  Process other([&] {
+    Foreign foreign(file("spill.db"));
+    foreign.run("BEGIN IMMEDIATE");
+    locked->raise();
+    timespec longer_than_the_tier{1, 500'000'000};
+    ::nanosleep(&longer_than_the_tier, nullptr);
+    foreign.run("ROLLBACK");
+  });
+  ASSERT_TRUE(locked->wait());
+  Queue queue = work();
+  for (std::uint64_t n = 0; n < 4000; n++, pushed++)
+    ASSERT_OK(queue.push(patterned(pushed + 1, 300), {.full_timeout = stretched(20'000ms)}));
+  EXPECT_EQ(other.wait(), 0);
+  expect_all_popped();
+}
+
 // ---------------------------------------------------------------------------------------------------------------------- replaced
 
 TEST_F(TierFaults, ADatabaseReplacedByGarbageIsCorruptionUntilItIsPutBack) {

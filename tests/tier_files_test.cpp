@@ -199,6 +199,27 @@ TEST_F(TierFiles, AForeignReaderKeepsTheWalFromEndingButNotUsFromWriting) {
   for (std::uint64_t first = 1; first <= 300; first++) EXPECT_TRUE(loads(*tier, first));
 }
 
+// The space of a file that is mostly empty is given back once nobody reads what was there before.
+TEST_F(TierFiles, AForeignReaderKeepsTheSpaceUntilItHasRead) {
+  auto tier = filled();
+  std::string bytes = patterned(1, 64 << 10);
+  for (std::uint64_t first = 1001; first <= 1400; first++)
+    ASSERT_OK(store_one(*tier, page_of(1, first, first, bytes)));
+  Foreign other(pages());
+  other.run("BEGIN; SELECT count(*) FROM page");
+  ASSERT_OK(tier->erase_upto(1, 1400, soon()));
+  Status held_up = tier->maintain(soon(0s));
+  EXPECT_ANSWER(timeout, held_up);
+  EXPECT_THAT(held_up.text(), HasSubstr("somebody reads"));
+  EXPECT_EQ(tier->figures().vacuums, 1u);
+  EXPECT_GT(std::filesystem::file_size(pages()), 20u << 20);
+  other.run("COMMIT");
+  EXPECT_OK(tier->maintain(soon(0s)));
+  EXPECT_LT(tier->figures().file_bytes, 1u << 20);
+  EXPECT_OK(store_one(*tier, page_of(1, 1, 1, bytes)));
+  EXPECT_EQ(must(tier->load(1, 1, soon())).bytes, bytes);
+}
+
 // ---------------------------------------------------------------------------------------------------------------- damaged
 
 TEST_F(TierFiles, GarbageIsNoDatabase) {

@@ -24,7 +24,8 @@ enum class OnFull : std::uint8_t {
   fail,   // answer `full` at once
   block,  // wait until there is room, at most `full_timeout`, then answer `full`
   // Move what was not used for longest to the durable tier in the pond's folder, 1 MiB at a time: some ms. What that tier answers if it
-  // can't; `full` if nothing can be moved, after `full_timeout` if that is because others are moving it.
+  // can't; `full` if nothing can be moved. After `full_timeout`, and up to 1 s more: `full` if others are still moving it, `timeout` if
+  // others, or a foreign program, keep the tier's files locked.
   spill,
 };
 
