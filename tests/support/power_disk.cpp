@@ -34,6 +34,7 @@ struct State {
 };
 State state;
 sqlite3_vfs* real_vfs = nullptr;
+sqlite3_vfs* our_vfs = nullptr;
 
 struct File {
   sqlite3_file base;
@@ -173,10 +174,15 @@ void PowerDisk::reset(std::uint64_t seed) {
     static sqlite3_vfs ours = *real_vfs;
     ours.pNext = nullptr, ours.zName = vfs, ours.xOpen = open;
     ours.szOsFile = static_cast<int>(sizeof(File)) + real_vfs->szOsFile;
+    our_vfs = &ours;
     if (sqlite3_vfs_register(&ours, 0) != SQLITE_OK) throw std::runtime_error("cannot register the disk");
   }
   state = State();
   state.random.seed(seed);
+}
+void PowerDisk::make_default() {
+  if (!our_vfs || sqlite3_vfs_register(our_vfs, 1) != SQLITE_OK)
+    throw std::runtime_error("cannot put the disk under everything");
 }
 void PowerDisk::arm(std::uint64_t call) { state.cut = call == never ? never : state.calls + call; }
 std::uint64_t PowerDisk::calls() { return state.calls; }

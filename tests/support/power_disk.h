@@ -18,6 +18,8 @@ class PowerDisk {
 
   /// Registers the VFS, once; forgets all files and counts.
   static void reset(std::uint64_t seed);
+  /// After the first reset: under whatever opens SQLite from now on in this process, ponds too.
+  static void make_default();
   /// The power goes at that call from now on; 0: the next one. `never` otherwise.
   static constexpr std::uint64_t never = UINT64_MAX;
   static void arm(std::uint64_t call);
