@@ -15,7 +15,7 @@ namespace {
 constexpr std::uint64_t kCheckpointBytes = 4 << 20;  // of WAL: with less, the file is written too often
 constexpr std::uint64_t kVacuumLiveBytes = 16ULL
                                            << 20;  // at most, and four times as much free: then it is cheap
-constexpr std::uint64_t kSpareBytes = 8 << 20;  // less than that is no space worth giving back
+constexpr std::uint64_t kSpareBytes = 8 << 20;     // less than that is no space worth giving back
 
 // Naps that grow, until a deadline.
 class Patience {
@@ -307,7 +307,8 @@ Status Database::cut_files() {
   if (surplus() <= kSpareBytes) return {};
   if (Status done = checkpoint(sqlite::Checkpoint::truncate); !done) return done;
   if (surplus() <= kSpareBytes) return {};
-  return {Code::timeout, path_ + ": cannot give back its disk space yet: somebody reads what was there before"};
+  return {Code::timeout,
+          path_ + ": cannot give back its disk space yet: somebody reads what was there before"};
 }
 
 Status Database::maintain(std::uint64_t deadline_us) {

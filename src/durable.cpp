@@ -8,7 +8,13 @@ namespace {
 
 /// Before the first entry of a stream: whoever clears it leaves its name in the tier to who trims the journal.
 Status make_known(Lane& lane) {
+  std::uint64_t until = durable_deadline(*lane.me.pond);
   auto id = lane.me.pond->tier_side().declared_id(lane);
+  // Others keep the tier busy, or were stopped with us: once more at the end, too.
+  for (bool over = false; id.code() == Code::timeout && !over;) {
+    over = sys::precise_us() >= until;
+    id = lane.me.pond->tier_side().declared_id(lane);
+  }
   if (!id) return id.status();
   Word& used = lane.segment.header().journal_used;
   if (!used.load(std::memory_order_relaxed)) used.store(1, std::memory_order_seq_cst);

@@ -58,7 +58,8 @@ class Story {
       return "verify finds " + (findings ? findings->problems[0] : describe(findings.status()));
     std::string trouble = items_found();
     if (trouble.empty()) trouble = records_found();
-    if (trouble.empty() && queue().push("goes on", {.durability = kDurable}).status().durability() != kDurable)
+    if (trouble.empty() &&
+        queue().push("goes on", {.durability = kDurable}).status().durability() != kDurable)
       trouble = "it does not go on";
     pond_.reset();
     return trouble;
@@ -201,8 +202,8 @@ class Story {
 };
 
 struct Cut {
-  std::uint64_t call = PowerDisk::never;  // of the disk, in the first life
-  std::uint64_t again = PowerDisk::never; // in the rebuild
+  std::uint64_t call = PowerDisk::never;   // of the disk, in the first life
+  std::uint64_t again = PowerDisk::never;  // in the rebuild
   std::string lie = {};
 };
 
