@@ -17,7 +17,7 @@ std::string default_home() {
 }
 
 Status failed(const std::string& path, const char* what, int error) {
-  return {error == EACCES || error == EPERM ? Code::permission : Code::system,
+  return {error == EACCES || error == EPERM || error == EROFS ? Code::permission : Code::system,
           path + ": cannot " + what + ": " + std::strerror(error), error};
 }
 

@@ -148,11 +148,13 @@ TEST(SpillTorture, KilledSpillersAndRefillersLoseNothingAndBringNothingTwice) {
   Options options;
   options.limit_bytes = 1 << 20, options.max_page_bytes = 8192, options.on_full = OnFull::spill;
   TestPond test(options);
+  watchdog(std::chrono::seconds(100 + rounds / 5));
   Pond pond = test.open();
   Shared<Ledger> ledger;
   Random random(seed);
   constexpr int kRoles = 7;
   std::array<Process, kRoles> workers;
+  std::array<unsigned long, kRoles> killed{};
   std::uint64_t started = 0;
   auto start = [&](int role) {
     std::uint64_t dice = seed + ++started;
@@ -171,8 +173,13 @@ TEST(SpillTorture, KilledSpillersAndRefillersLoseNothingAndBringNothingTwice) {
                   static_cast<unsigned long>(ledger->spilled)),
           std::fflush(stdout);
     workers[static_cast<std::size_t>(role)].kill();
+    killed[static_cast<std::size_t>(role)]++;
     start(role);
   }
+  std::printf(
+      "killed: %lu who spilled, %lu who brought back, %lu others; %lu items acked, %lu pages spilled\n",
+      killed[4], killed[2] + killed[3], killed[0] + killed[1] + killed[5] + killed[6],
+      static_cast<unsigned long>(ledger->acked), static_cast<unsigned long>(ledger->spilled));
   ledger->stop = true;
   for (Process& worker : workers) EXPECT_EQ(worker.wait(), 0);
   ASSERT_EQ(ledger->complaints, 0u) << ledger->complaint[0];

@@ -1,70 +1,25 @@
 // A pond over a durable tier that fails it: full, forbidden, locked, replaced, newer. The operation concerned says what failed, on which file, and
 // why; nothing is dropped; and when the cause is gone the pond goes on, in the same process unless the file itself was lost.
 
-#include <gmock/gmock.h>
-#include <sys/mount.h>
-
-#include "support/foreign.h"
-#include "support/test_pond.h"
+#include "support/faulty_tier.h"
 
 namespace {
 
 using namespace support;
 using testing::HasSubstr;
 
-Options small() {
-  Options options;
-  options.limit_bytes = 1 << 20, options.max_page_bytes = 4096, options.full_timeout = milliseconds(0);
-  return options;
-}
-
-class TierFaults : public ::testing::Test {
- protected:
-  Queue work() { return opened->scope("scope").queue("work"); }
-  void open() { opened.emplace(pond.open()); }
-
-  /// Pushes numbered items until one is refused, at most so many.
-  Status push_until_refused(std::uint64_t most = 200'000) {
-    Queue queue = work();
-    for (; pushed < most; pushed++)
-      if (Status refused = queue.push(patterned(pushed + 1, 300)).status(); !refused) return refused;
-    return {};
-  }
-  Status push_more(std::uint64_t count = 4000) { return push_until_refused(pushed + count); }
-  /// The next items, each once and in order.
-  void expect_popped(std::uint64_t count) {
-    Queue queue = work();
-    for (std::uint64_t n = 0; n < count; n++, popped++) {
-      auto item = queue.pop();
-      ASSERT_OK(item);
-      ASSERT_EQ(number_of(*item), popped + 1);
-    }
-  }
-  /// All that were pushed, and nothing else.
-  void expect_all_popped() {
-    expect_popped(pushed - popped);
-    EXPECT_ANSWER(empty, work().pop());
-    EXPECT_TRUE(clean(*opened));
-  }
-  std::string file(const char* name) const { return pond.folder() / name; }
-
-  TestPond pond{small()};
-  std::optional<Pond> opened;
-  std::uint64_t pushed = 0, popped = 0;
-};
+class TierFaults : public FaultyTier {};
 
 // ------------------------------------------------------------------------------------------------------------------------- full
 
 TEST_F(TierFaults, AFullDiskIsFullAndNothingIsDropped) {
-  std::filesystem::path disk = pond.home() / "disk";
-  std::filesystem::create_directory(disk);
-  if (::mount("headpond-test", disk.c_str(), "tmpfs", 0, "size=16m,mode=700") != 0)
-    GTEST_SKIP() << "mounting a small file system is not allowed here";
+  SmallDisk disk(pond);
+  if (!disk.mounted()) GTEST_SKIP() << "mounting a small file system is not allowed here";
   {
-    Options options = small();
-    options.state_home = disk;
+    Options options = small_and_hasty();
+    options.state_home = disk.path();
     opened.emplace(must(Pond::open(pond.name(), options)));
-    std::ofstream(disk / "ballast") << std::string(4 << 20, 'b');
+    disk.fill(4 << 20);
     Status refused = push_until_refused();
     EXPECT_ANSWER(full, refused);
     EXPECT_THAT(refused.text(), HasSubstr("spill.db"));
@@ -72,22 +27,19 @@ TEST_F(TierFaults, AFullDiskIsFullAndNothingIsDropped) {
     EXPECT_EQ(must(work().size()), pushed);
     EXPECT_ANSWER(full, push_more());
     expect_popped(5000);  // reading needs no room, and gives some
-    std::filesystem::remove(disk / "ballast");
+    disk.make_room();
     EXPECT_OK(push_more(10'000));
     expect_all_popped();
     opened.reset();
-    EXPECT_OK(Pond::remove(pond.name(), {.state_home = disk}));
+    EXPECT_OK(Pond::remove(pond.name(), {.state_home = disk.path()}));
   }
-  EXPECT_EQ(::umount(disk.c_str()), 0);
 }
 
 TEST_F(TierFaults, WithAFullDiskAPondIsRebuiltOnceThereIsRoom) {
-  std::filesystem::path disk = pond.home() / "disk";
-  std::filesystem::create_directory(disk);
-  if (::mount("headpond-test", disk.c_str(), "tmpfs", 0, "size=16m,mode=700") != 0)
-    GTEST_SKIP() << "mounting a small file system is not allowed here";
-  Options options = small();
-  options.state_home = disk;
+  SmallDisk disk(pond);
+  if (!disk.mounted()) GTEST_SKIP() << "mounting a small file system is not allowed here";
+  Options options = small_and_hasty();
+  options.state_home = disk.path();
   Shared<std::atomic<std::uint64_t>> refused_at;
   Process life([&] {
     opened.emplace(must(Pond::open(pond.name(), options)));
@@ -101,7 +53,7 @@ TEST_F(TierFaults, WithAFullDiskAPondIsRebuiltOnceThereIsRoom) {
     if (!rebuilt) {
       EXPECT_ANSWER(full, rebuilt);
       EXPECT_FALSE(pond.exists());
-      EXPECT_EQ(::mount("headpond-test", disk.c_str(), "tmpfs", MS_REMOUNT, "size=32m,mode=700"), 0);
+      EXPECT_TRUE(disk.grow());
       rebuilt = Pond::open(pond.name(), options);
     }
     opened.emplace(must(std::move(rebuilt)));
@@ -113,10 +65,9 @@ TEST_F(TierFaults, WithAFullDiskAPondIsRebuiltOnceThereIsRoom) {
     EXPECT_EQ(count, opened->recovered().items);
     EXPECT_GT(count, *refused_at / 2);
     opened.reset();
-    EXPECT_OK(Pond::remove(pond.name(), {.state_home = disk}));
+    EXPECT_OK(Pond::remove(pond.name(), {.state_home = disk.path()}));
   });
   EXPECT_EQ(opener.wait(), 0);
-  EXPECT_EQ(::umount(disk.c_str()), 0);
 }
 
 // -------------------------------------------------------------------------------------------------------------------- forbidden
