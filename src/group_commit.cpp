@@ -94,8 +94,11 @@ class Leader {
     finish_posts(me_, batch);
     header_.collected.store(batch.posted, std::memory_order_relaxed);
     header_.commit_records.store(static_cast<std::uint32_t>(batch.posts.size()), std::memory_order_relaxed);
-    ring_waiters(header_);
-    trim_if_due();
+    // Whoever lets the lock go rings. Were they rung here, they would be back with their next posts before that, and sleep once more.
+    if (trim_is_due()) {
+      ring_waiters(header_);
+      trim();
+    }
     return {};
   }
 
@@ -128,11 +131,12 @@ class Leader {
   }
 
   /// The journal is written anew when it has doubled: so each entry is written again once, on average.
-  void trim_if_due() {
-    if (header_.commits_since_trim.load(std::memory_order_relaxed) < kCommitsATrim ||
-        header_.bytes_since_trim.load(std::memory_order_relaxed) <
-            header_.bytes_kept.load(std::memory_order_relaxed))
-      return;
+  bool trim_is_due() const {
+    return header_.commits_since_trim.load(std::memory_order_relaxed) >= kCommitsATrim &&
+           header_.bytes_since_trim.load(std::memory_order_relaxed) >=
+               header_.bytes_kept.load(std::memory_order_relaxed);
+  }
+  void trim() {
     auto tier = me_.pond->tier_side().tier(me_);
     Status done = tier.status();
     std::uint64_t kept = 0;
