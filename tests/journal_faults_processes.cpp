@@ -242,23 +242,27 @@ TEST_F(JournalFaults, ANewerOrAForeignJournalIsRefusedUntilItIsOurs) {
     return connection.number(std::string("PRAGMA ") + pragma);
   };
   const int layout = number("user_version"), application = number("application_id");
-  for (const auto& [pragma, wrong, ours, code] :
-       {std::tuple{"user_version", 1000, layout, Code::unsupported},
-        std::tuple{"application_id", 12345, application, Code::corruption}}) {
-    SCOPED_TRACE(pragma);
+  struct Mark {
+    const char* pragma;
+    int wrong, ours;
+    Code code;
+  };
+  for (const Mark& mark : {Mark{"user_version", 1000, layout, Code::unsupported},
+                           Mark{"application_id", 12345, application, Code::corruption}}) {
+    SCOPED_TRACE(mark.pragma);
     auto set = [&](int value) {
-      Foreign(file("journal.db")).run(std::string("PRAGMA ") + pragma + " = " + std::to_string(value));
+      Foreign(file("journal.db")).run(std::string("PRAGMA ") + mark.pragma + " = " + std::to_string(value));
     };
-    set(wrong);
-    Process other([&, code = code] {
+    set(mark.wrong);
+    Process other([&] {
       open_patient();
       Status refused = push();
-      EXPECT_TRUE(answers(code, refused));
+      EXPECT_TRUE(answers(mark.code, refused));
       EXPECT_THAT(refused.text(), HasSubstr("journal.db"));
       EXPECT_EQ(must(work().size()), pushed);
     });
     EXPECT_EQ(other.wait(), 0);
-    set(ours);
+    set(mark.ours);
     Process later([&] {
       open_patient();
       expect_durable();
