@@ -1,4 +1,4 @@
-// SIGKILL to whoever leads a commit, at random moments, while processes push, claim, move and ack durably; at the end everybody is killed, the
+// SIGKILL to whoever leads a commit, at random moments, while processes push, append, claim, move and ack durably; at the end everybody is killed, the
 // segment is lost, and what the journal says, and then the pond that is rebuilt from it has, is compared with what was said: every item whose push
 // said `durable` and whose ack was never begun, once, unharmed and in order; none whose ack said `durable`; none that nobody pushed.
 //
@@ -39,7 +39,9 @@ class Worker {
 
   void run() {
     while (!ledger_.stop) {
-      if (random_.one_in(3) || ledger_.pushed < ledger_.acked + 20)
+      if (random_.one_in(10))
+        append();
+      else if (random_.one_in(3) || ledger_.pushed < ledger_.acked + 20)
         push();
       else
         work();
@@ -72,6 +74,14 @@ class Worker {
     if (!expect_durable(id.status(), "a push")) return;
     for (std::uint64_t n = first; n < first + count; n++) ledger_.said[n] |= kPushed;
     if (&queue == &queue_) ledger_.pushed += count;
+  }
+
+  void append() {
+    std::uint64_t n = ledger_.next++;
+    if (n >= kMax) throw std::runtime_error("too many items for the ledger");
+    ledger_.said[n] |= kPushBegun;
+    auto seq = log_.append(patterned(n, 8 + random_.below(200)), {.durability = kDurable});
+    if (expect_durable(seq.status(), "an append")) ledger_.said[n] |= kPushed;
   }
 
   void work() {
@@ -107,6 +117,7 @@ class Worker {
   Random random_;
   Pond pond_;
   Queue queue_, kept_ = pond_.scope("scope").queue("kept");
+  Log log_ = pond_.scope("scope").log("audit");
 };
 
 /// The process that holds the commit lock, as the kernel knows robust mutexes: by the thread in the futex word; 0: nobody.
@@ -172,6 +183,7 @@ std::map<std::uint64_t, int> rebuilt(const TestPond& test, Ledger& ledger) {
       EXPECT_OK(claim->ack());
     }
   }
+  for (const auto& [seq, record] : read_all(pond.scope("scope").log("audit"))) found[number_of(record)]++;
   EXPECT_TRUE(clean(pond));
   return found;
 }
@@ -223,6 +235,7 @@ TEST(DurableTorture, AfterKilledLeadersAndALostSegmentThePondHasWhatWasSaid) {
       QueueStats stats = must(test.open().scope("scope").queue(name).stats());
       in_memory += stats.ready + stats.claimed + stats.delayed + stats.dead;
     }
+    in_memory += must(test.open().scope("scope").log("audit").stats()).records;
     EXPECT_TRUE(clean(test));
   }
   ASSERT_EQ(ledger->complaints, 0u) << ledger->complaint[0];
