@@ -12,6 +12,7 @@
 
 #include "src/attachment.h"
 #include "src/spill.h"
+#include "src/sys.h"
 #include "src/tier_side.h"
 
 namespace crash {
@@ -30,6 +31,13 @@ template <class T>
 T must(Result<T> result, const char* what) {
   must(result.status(), what);
   return std::move(*result);
+}
+
+/// Until the clocks of the pond, which tick in steps of some ms, say that so much time has passed.
+void pass(milliseconds time) {
+  const std::uint64_t wall = internal::sys::wall_ms() + static_cast<std::uint64_t>(time.count()),
+                      coarse = internal::sys::coarse_us() + static_cast<std::uint64_t>(time.count()) * 1000;
+  while (internal::sys::wall_ms() <= wall || internal::sys::coarse_us() <= coarse) ::usleep(500);
 }
 
 /// "1 2 3"
@@ -293,11 +301,11 @@ const std::vector<Operation>& catalogue() {
     claim.state = "claimed-before", claim.prepare = items(3),
     claim.prepare_doomed = [](Stage& s) { s.claims.reserve(8), s.claim(2); },
     claim.allowed = {"1:2/1 2:2/1 3", "1:2/1 2:2/1 3:2/1"}, add(claim);
-    claim.prepare = [](Stage& s) { s.push(1, 1, {.delay = 1ms}), ::usleep(6000); },
+    claim.prepare = [](Stage& s) { s.push(1, 1, {.delay = 1ms}), pass(2ms); },
     claim.prepare_doomed = ready_vector, claim.allowed = {"1", "1:2/1"};
     claim.state = "due", claim.twice = true, add(claim);
     claim.state = "due-own-page", claim.twice = false,
-    claim.prepare = [](Stage& s) { s.push(1, 1, {.delay = 1ms}, 2000), ::usleep(6000); }, add(claim);
+    claim.prepare = [](Stage& s) { s.push(1, 1, {.delay = 1ms}, 2000), pass(2ms); }, add(claim);
     claim.state = "crossing", claim.twice = true;
     claim.prepare = [](Stage& s) { s.push(1, 6); },
     claim.prepare_doomed = [](Stage& s) { s.claims.reserve(8), s.pop(6), s.push(7, 8); },
@@ -310,8 +318,8 @@ const std::vector<Operation>& catalogue() {
     // Killed while it has the spent item in hand: that counts as an attempt and a crash.
     claim.allowed = {"2 3 | dead 1:1/0", "2 3 | dead 1:2/1", "3 | dead 1:1/0 2:1/1"}, add(claim);
     claim.state = "expired", claim.options = leased,
-    claim.prepare = [](Stage& s) { s.push(1, 1), s.claim(), ::usleep(12000); },
-    claim.allowed = {"1:2/0", "1:3/1"}, add(claim);
+    claim.prepare = [](Stage& s) { s.push(1, 1), s.claim(), pass(2ms); }, claim.allowed = {"1:2/0", "1:3/1"},
+    add(claim);
     add({.name = "claim-many",
          .state = "some",
          .prepare = items(4),
@@ -403,6 +411,13 @@ const std::vector<Operation>& catalogue() {
          .prepare_doomed = taken(1),
          .operate = [](Stage& s) { return s.claims[0].extend(60'000ms); },
          .allowed = {"1:2/1 2 3"}});
+    // Without a lease a claim is sole: it must become one that others may end first.
+    add({.name = "extend",
+         .state = "sole",
+         .prepare = items(3),
+         .prepare_doomed = taken(1),
+         .operate = [](Stage& s) { return s.claims[0].extend(60'000ms); },
+         .allowed = {"1:2/1 2 3"}});
 
     auto one_dead = [](Stage& s) {
       s.push(1, 3), s.claim(), must(s.claims[0].bury("because"), "bury"), s.claims.clear();
@@ -439,6 +454,30 @@ const std::vector<Operation>& catalogue() {
          .operate = [](Stage& s) { return s.work->clear().status(); },
          .allowed = {"5 2:2/0 3 4 6 | dead 1:1/0", ""},
          .twice = true});
+    // Open sole claims: the clear counts their items and leaves the records to their owner.
+    add({.name = "clear",
+         .state = "sole-claims",
+         .prepare = items(4),
+         .prepare_doomed = taken(2),
+         .operate = [](Stage& s) { return s.work->clear().status(); },
+         .allowed = {"1:2/1 2:2/1 3 4", ""}});
+    auto claimed_then_cleared = [](Stage& s) { s.claim(2), must(s.work->clear().status(), "clear"); };
+    auto is_fenced = [](const Status& answer) {
+      return answer == Code::fenced ? Status() : Status(Code::corruption, "not fenced");
+    };
+    add({.name = "ack",
+         .state = "of-cleared",
+         .prepare = items(4),
+         .prepare_doomed = claimed_then_cleared,
+         .operate = [=](Stage& s) { return is_fenced(s.claims[0].ack()); },
+         .allowed = {""},
+         .twice = true});
+    add({.name = "nack",
+         .state = "of-cleared",
+         .prepare = items(4),
+         .prepare_doomed = claimed_then_cleared,
+         .operate = [=](Stage& s) { return is_fenced(s.claims[0].nack()); },
+         .allowed = {""}});
     add({.name = "clear",
          .state = "pages",
          .prepare = items(30),
