@@ -205,8 +205,9 @@ namespace {
 
 RecordWord ready_word(const Parts& record, std::uint32_t more_flags) {
   std::uint32_t flags = size_flags(record.size()) | more_flags;
-  return RecordWord::make(RecordState::ready, 0, 0,
-                          flags & kLarge ? 0 : static_cast<std::uint32_t>(record.size()), flags);
+  return RecordWord::make(RecordState::ready, 0, record.claims,
+                          flags & kLarge ? 0 : static_cast<std::uint32_t>(record.size()), flags)
+      .with_crashes(record.crashes);
 }
 
 /// A page of `bytes` of records, laid by `fill`, then linked: one compare-exchange shows all of it. `place` gets the page, pinned if
@@ -270,9 +271,7 @@ Code append_one(Lane& lane, const Parts& record, std::uint64_t& id, std::uint64_
     lower_due(lane, place.page, due_ms);
   if (lane.before_ready) [[unlikely]]
     lane.before_ready->run(place.id);
-  publish(lane, place,
-          RecordWord::make(RecordState::ready, 0, 0, static_cast<std::uint32_t>(size), lane.record_flags), 1,
-          lane.wake_one());
+  publish(lane, place, ready_word(record, lane.record_flags), 1, lane.wake_one());
   return Code::ok;
 }
 

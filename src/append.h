@@ -77,6 +77,8 @@ void abandon(Lane& lane, const Place& place);
 /// One record as it is laid down: its payload comes in up to two parts.
 struct Parts {
   Bytes first, second;
+  std::uint16_t claims = 0;  // READY with these counts
+  std::uint8_t crashes = 0;
   std::uint64_t size() const { return first.size() + second.size(); }
   void copy_to(char* to) const {
     // memmove: pages overlap where the allocator's tables are damaged

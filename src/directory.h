@@ -25,6 +25,11 @@ struct Key {
 };
 constexpr std::size_t kMaxName = 65535;
 
+/// Of an entry that says there is a queue or a log: its own, or a log's cursor.
+constexpr bool names_stream(Kind kind) {
+  return kind == Kind::queue || kind == Kind::log || kind == Kind::cursor;
+}
+
 class Directory {
  public:
   explicit Directory(ThreadContext& me) : me_(me), segment_(me.pond->segment()) {}

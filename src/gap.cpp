@@ -126,40 +126,6 @@ Code for_each_spilled(
   return Code::ok;
 }
 
-Code for_each_ready(
-    Lane& lane, const std::function<bool(const PageView&, std::uint64_t, RecordWord, std::uint64_t)>& visit) {
-  Unpin unpin{lane};
-  std::uint64_t seen = 0;  // ids up to here are done with: the walk may begin anew
-  bool more = true;
-  auto look = [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
-    if (id <= seen) return true;
-    seen = id + word.ids() - 1;
-    if (word.state() == RecordState::ready || word.state() == RecordState::spilling)
-      more = visit(page, offset, word, id);
-    return more;
-  };
-  for (int tries = 0; tries < kRestarts; tries++) {
-    std::uint64_t version = lane.words.gap_version.load(std::memory_order_acquire);
-    Code code = for_each_record(
-        lane, [](const PageView&) { return true; },
-        [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
-          return look(page, offset, word, id) ? Visit::go_on : Visit::stop;
-        },
-        [] {},
-        [&](const GapAhead&, const PageView& behind) {
-          std::uint64_t end = id_of(behind, 0);
-          Code read = seen + 1 < end ? for_each_spilled(lane, seen + 1, end, look) : Code::ok;
-          if (read == Code::not_found) return row_not_found(lane, version, seen + 1, end);
-          return read != Code::ok || more ? read : Code::closed;
-        });
-    if (code == Code::closed) return Code::ok;
-    if (code != Code::busy) return code;
-  }
-  return lane.failed(
-      Status(Code::busy, "pond " + lane.me.pond->name() +
-                             ": items go out and come back all the time under this look; try again"));
-}
-
 Code row_not_found(Lane& lane, std::uint64_t version, std::uint64_t from, std::uint64_t to) {
   if (lane.words.gap_version.load(std::memory_order_acquire) != version || !lane.current() ||
       (lane.is_log() && lane.stream.trimmed.load(std::memory_order_acquire) > from))

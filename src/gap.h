@@ -55,11 +55,6 @@ Code for_each_spilled(
     Lane& lane, std::uint64_t from, std::uint64_t to,
     const std::function<bool(const PageView&, std::uint64_t, RecordWord, std::uint64_t)>& visit);
 
-/// Visits every READY record of a lane in both tiers, once each and in order; what is on its way out counts as READY. visit(view, offset,
-/// word, id) answers whether to go on. Codes as for_each_record(), and what the tier answers. Pins and unpins.
-Code for_each_ready(
-    Lane& lane, const std::function<bool(const PageView&, std::uint64_t, RecordWord, std::uint64_t)>& visit);
-
 /// A gap names rows that are not there: says which ids.
 Code missing_row(Lane& lane, std::uint64_t from, std::uint64_t to);
 

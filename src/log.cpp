@@ -217,6 +217,22 @@ Status Log::drop_cursor(Bytes cursor) {
   return dropped ? Status() : dropped.status();
 }
 
+Result<std::vector<CursorPlace>> Log::cursors() const {
+  std::vector<CursorPlace> out;
+  auto listed = with_directory(*stream_, [&](Directory& directory) -> Result<Directory::Values> {
+    auto members = directory.list(&stream_->key().scope);
+    if (!members) return members.status();
+    for (auto& m : *members)
+      if (m.key.kind == Kind::cursor && m.key.name == stream_->key().name && m.key.key == stream_->key().key)
+        out.push_back({std::move(m.key.cursor), m.values.first});
+    return Directory::Values{};
+  });
+  if (!listed) return listed.status();
+  std::sort(out.begin(), out.end(),
+            [](const CursorPlace& a, const CursorPlace& b) { return a.name < b.name; });
+  return out;
+}
+
 Result<std::uint64_t> Log::clear() { return Queue(stream_).clear(); }
 
 }  // namespace headpond

@@ -1,5 +1,6 @@
 #include "headpond/pond.h"
 
+#include <algorithm>
 #include <cerrno>
 
 #include "group_commit.h"
@@ -107,6 +108,19 @@ Status Pond::remove(const std::string& name, const RemoveOptions& options) {
 
 const std::string& Pond::name() const noexcept { return attachment_->name(); }
 Scope Pond::scope(Bytes name) const { return Scope(attachment_, std::string(name)); }
+Result<std::vector<std::string>> Pond::scopes() const {
+  if (Code usable = attachment_->usable(); usable != Code::ok) return usable;
+  ThreadContext* me = attachment_->thread();
+  if (!me) return Code::full;
+  auto entries = Directory(*me).list();
+  if (!entries) return entries.status();
+  std::vector<std::string> out;
+  for (auto& entry : *entries)
+    if (names_stream(entry.key.kind)) out.push_back(std::move(entry.key.scope));
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
+}
 Recovered Pond::recovered() const noexcept { return pond_recovered(*attachment_); }
 Status Pond::flush() const {
   if (Code usable = attachment_->usable(); usable != Code::ok) return usable;

@@ -1,14 +1,13 @@
 #include "headpond/queue.h"
 
 #include <algorithm>
-#include <cstring>
 
-#include "gap.h"
 #include "move.h"
 #include "queue_lanes.h"
 #include "refill.h"
 #include "stream.h"
 #include "unlink.h"
+#include "waiting.h"
 
 namespace headpond {
 
@@ -16,29 +15,14 @@ using namespace internal;
 
 namespace {
 
-/// A moment that the segment names; one beyond what the clock's type can say is the last that it can.
-std::chrono::system_clock::time_point wall_clock(std::uint64_t ms) {
-  using std::chrono::system_clock;
-  constexpr milliseconds last = std::chrono::floor<milliseconds>(system_clock::duration::max());
-  return system_clock::time_point(
-      ms < static_cast<std::uint64_t>(last.count()) ? milliseconds(static_cast<std::int64_t>(ms)) : last);
-}
-
-/// False: it is damaged.
-bool dead_item(const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id, DeadItem& out) {
-  auto payload = page.payload(offset, word);
-  DeadPrefix prefix;
-  if (payload.size() < sizeof prefix) return false;
-  std::memcpy(&prefix, payload.data(), sizeof prefix);
-  if (prefix.reason_bytes > payload.size() - sizeof prefix) return false;
-  out.id = word.has(kMoved) ? ItemId{page.moved(offset).birth} : item_id(kDeadLane, id);
-  out.priority = prefix.priority, out.attempts = prefix.attempts, out.crashes = prefix.crashes;
-  bool spent = prefix.cause == static_cast<std::uint8_t>(Cause::max_attempts);
-  out.cause = spent ? Cause::max_attempts : Cause::buried, out.pid = prefix.pid, out.signal = prefix.signal;
-  out.at = wall_clock(prefix.at_ms);
-  out.reason.assign(payload.data() + sizeof prefix, prefix.reason_bytes);
-  out.payload.assign(payload.data() + sizeof prefix + prefix.reason_bytes,
-                     payload.size() - sizeof prefix - prefix.reason_bytes);
+/// A copy. False: it is damaged.
+bool dead_item(const Lane& lane, const PageView& page, std::uint64_t offset, RecordWord word,
+               std::uint64_t id, DeadItem& out) {
+  WaitingItem item;
+  if (!view_item(lane, page, offset, word, id, item)) return false;
+  out.id = item.id, out.priority = item.priority, out.attempts = item.attempts, out.crashes = item.crashes;
+  out.cause = item.cause, out.pid = item.pid, out.signal = item.signal, out.at = item.at;
+  out.reason = item.reason, out.payload = item.payload;
   return true;
 }
 
@@ -50,10 +34,10 @@ Result<std::vector<DeadItem>> Queue::dead(std::size_t most) const {
     out.clear();
     Lane lane(me, binding, kDeadLane);
     if (most == 0) return Code::ok;
-    Code code = for_each_ready(
+    Code code = internal::for_each_ready(
         lane, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
           DeadItem item;
-          if (!dead_item(page, offset, word, id, item)) {
+          if (!dead_item(lane, page, offset, word, id, item)) {
             lane.damaged(page, offset, "a dead letter is shorter than it says");
             return false;
           }
@@ -78,7 +62,7 @@ Result<std::uint64_t> Queue::redrive(std::size_t most) {
       {
         Unpin unpin{dead};
         code = claim_refilling(dead, claimed);
-        if (code == Code::ok && !dead_item(claimed.page, claimed.offset, claimed.word, 0, item)) {
+        if (code == Code::ok && !dead_item(dead, claimed.page, claimed.offset, claimed.word, 0, item)) {
           error = Status(Code::corruption, "a dead letter is damaged");
           give_back(dead, claimed);
           return Code::corruption;
@@ -90,7 +74,8 @@ Result<std::uint64_t> Queue::redrive(std::size_t most) {
           auto payload = claimed.page.payload(claimed.offset, claimed.word);
           move_item.payload = {
               Bytes(payload.data() + payload.size() - item.payload.size(), item.payload.size()), {}};
-          move_item.birth = item.id, move_item.stamp_us = sys::coarse_us();
+          move_item.birth = id_of_record(dead, claimed.page, claimed.offset, claimed.word);
+          move_item.stamp_us = sys::coarse_us();
           code = move(to, claimed, move_item);
           if (code == Code::ok)
             count++;

@@ -1,5 +1,7 @@
 #include "headpond/scope.h"
 
+#include <algorithm>
+
 #include "directory.h"
 #include "retire.h"
 #include "stream.h"
@@ -17,6 +19,23 @@ Queue Scope::queue(Bytes name) const {
 Log Scope::log(Bytes ns, Bytes key) const {
   return Log(
       std::make_shared<Stream>(attachment_, Key{Kind::log, *name_, std::string(ns), std::string(key), {}}));
+}
+
+Result<std::vector<StreamName>> Scope::streams() const {
+  if (Code usable = attachment_->usable(); usable != Code::ok) return usable;
+  ThreadContext* me = attachment_->thread();
+  if (!me) return Code::full;
+  auto members = Directory(*me).list(&*name_);
+  if (!members) return members.status();
+  std::vector<StreamName> out;
+  for (auto& member : *members) {
+    if (!names_stream(member.key.kind)) continue;
+    auto kind = member.key.kind == Kind::queue ? StreamName::Kind::queue : StreamName::Kind::log;
+    out.push_back({kind, std::move(member.key.name), std::move(member.key.key)});
+  }
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
 }
 
 Status Scope::configure(const ScopeOptions& options) const {

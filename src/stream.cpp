@@ -198,7 +198,10 @@ Status Stream::append(std::span<const Parts> records, int number, std::uint64_t 
       if (policy & kDraining) return Code::draining;
       std::uint64_t bytes = 0;
       for (const Parts& r : records) bytes += r.size();
-      if (Code code = within_limits(me, binding, records.size(), bytes, error); code != Code::ok) return code;
+      bool counts = policy & kLimited && number != kDeadLane;
+      if (Code code = counts ? within_limits(me, binding, records.size(), bytes, error) : Code::ok;
+          code != Code::ok)
+        return code;
     }
     if (number != 0 && !(lane.stream.lanes.load(std::memory_order_relaxed) >> number & 1))
       lane.stream.lanes.fetch_or(1u << number, std::memory_order_seq_cst);

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "headpond/export.h"
 #include "headpond/options.h"
@@ -81,6 +82,12 @@ class HEADPOND_API Follower {
   Scan scan_;
 };
 
+/// A reader's named place: it has done with the records up to this seq.
+struct CursorPlace {
+  std::string name;
+  std::uint64_t seq = 0;
+};
+
 struct LogStats {
   std::uint64_t records = 0;        // readable now
   std::uint64_t spilled = 0;        // of these, in the durable tier
@@ -122,6 +129,8 @@ class HEADPOND_API Log {
   Result<std::uint64_t> committed(Bytes cursor) const;
   Result<std::uint64_t> commit(Bytes cursor, std::uint64_t seq);
   Status drop_cursor(Bytes cursor);
+  /// Every cursor of this log, by name.
+  Result<std::vector<CursorPlace>> cursors() const;
 
   Result<LogStats> stats() const;
   /// Drops every record; returns how many. Seqs go on.

@@ -8,8 +8,10 @@
 // over) cannot ack it. Order is first in, first out within a priority; an item that comes back keeps its place.
 #pragma once
 
+#include <chrono>
 #include <compare>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -31,7 +33,7 @@ struct ClaimAccess;
 /// and no delay the value is the seq: 1, 2, 3, ...
 struct ItemId {
   std::uint64_t value = 0;
-  /// The lane it was born in (0 to 7: its priority; 8: delayed), and its seq there, from 1.
+  /// The lane it was born in (0 to 7: its priority; 8: delayed; 9: restored as a dead letter), and its seq there, from 1.
   int lane() const noexcept { return static_cast<int>(value >> 60); }
   std::uint64_t seq() const noexcept { return value & ((1ULL << 60) - 1); }
   friend auto operator<=>(const ItemId&, const ItemId&) = default;
@@ -145,6 +147,26 @@ struct DeadItem : Item {
   std::chrono::system_clock::time_point at;  // when it was buried
 };
 
+/// One item of a queue in its place: what a visitor sees, and what restore_many() makes an item of.
+struct WaitingItem {
+  enum class Where : std::uint8_t { ready, claimed, delayed, dead } where = Where::ready;
+  ItemId id;  // restore_many() gives another
+  int priority = 0;
+  std::uint32_t attempts = 0;  // claims so far; the present one, too, of an item that is claimed
+  std::uint32_t crashes = 0;
+  Bytes payload;
+  /// Delayed: it is ready from then on. Dead: when it was buried.
+  std::chrono::system_clock::time_point at;
+  Cause cause = Cause::buried;  // these four of dead ones, as in DeadItem
+  Bytes reason;
+  std::int32_t pid = 0;
+  int signal = 0;
+};
+
+/// Looks at an item whose bytes are valid until it returns; false ends the walk. It may take its time and may sleep: one page is kept meanwhile. It must
+/// not call the library for this pond, which has one page a thread to work on, and must not throw.
+using ItemVisitor = std::function<bool(const WaitingItem&)>;
+
 /// Figures of one moment; other processes go on meanwhile.
 struct QueueStats {
   std::uint64_t ready = 0;          // items, all priorities
@@ -200,6 +222,22 @@ class HEADPOND_API Queue {
   Status wait_durable(ItemId id) const;
   /// Takes an item out wherever it waits (ready, delayed or dead). `busy`: a worker has it. `not_found`: gone or never there.
   Status cancel(ItemId id);
+
+  /// Visits what waits, without claiming it or making it resident: spilled items are read from the disk page by page, and memory is taken for one page,
+  /// however many there are. Ready items and, at their places, claimed ones, in the order in which they would be claimed; delayed ones and dead letters
+  /// each in the order in which they came there. Others may go on meanwhile; what they push or take may be seen or not. ok also where the visitor
+  /// ended it, and where there is no such queue. Sleeps on the disk alone.
+  Status for_each_ready(const ItemVisitor& visit) const;
+  Status for_each_delayed(const ItemVisitor& visit) const;
+  Status for_each_dead(const ItemVisitor& visit) const;
+  /// All of these: delayed, then ready, then dead ones, then what came to each meanwhile. What stays where it is is seen once; what others move once
+  /// during the walk (retried later, due, buried, redriven) is seen at least once, perhaps twice with the same id.
+  Status for_each_item(const ItemVisitor& visit) const;
+  /// Puts items as they were elsewhere behind what is here, all or nothing, in their order and with their attempts: delayed ones to their own time,
+  /// dead letters with all that is known of them, which no limit of the queue holds up; `claimed` ones become ready. All of one place, and ready
+  /// ones of one priority, else `invalid`, as are a time over 365 days ahead, over 65,534 attempts and over 255 crashes. The ids are consecutive and the first
+  /// one is returned. Answers and sleeps as push_many() does; safe from every thread and process.
+  Result<ItemId> restore_many(std::span<const WaitingItem> items, const AppendOptions& options = {});
 
   /// Ready items in all priorities, as of one moment.
   Result<std::uint64_t> size() const;

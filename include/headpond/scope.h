@@ -1,6 +1,8 @@
 // Scope: an opaque name that owns queues and logs and is cleared as one.
 #pragma once
 
+#include <compare>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,6 +17,14 @@ namespace internal {
 class Attachment;
 }
 
+/// What a scope holds by that name.
+struct StreamName {
+  enum class Kind : std::uint8_t { queue, log } kind = Kind::queue;
+  std::string name;  // a queue's name, a log's ns
+  std::string key;   // a log's key
+  friend auto operator<=>(const StreamName&, const StreamName&) = default;
+};
+
 /// A handle; names nothing in the segment until something is put there. Cheap to copy, safe to share between threads.
 class HEADPOND_API Scope {
  public:
@@ -24,6 +34,9 @@ class HEADPOND_API Scope {
   /// bytes gives a handle whose every call answers `too_large`.
   Queue queue(Bytes name = {}) const;
   Log log(Bytes ns, Bytes key = {}) const;
+  /// Its queues and logs, by name, without a look at their items; a log of which there is but a cursor, too. Never sleeps for long; from
+  /// every thread and process.
+  Result<std::vector<StreamName>> streams() const;
 
   /// Limits over all its queues, from now on.
   Status configure(const ScopeOptions& options) const;

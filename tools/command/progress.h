@@ -19,6 +19,8 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
 
   void show(std::uint64_t items, std::uint64_t bytes);
+  /// The same figures once more, while nothing comes.
+  void refresh() { show(items_, bytes_); }
   /// A sentence of its own, once, for people: on a terminal, or with --verbose.
   void notice(const std::string& text);
   void finish();

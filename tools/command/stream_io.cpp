@@ -17,7 +17,6 @@ namespace {
 
 constexpr std::size_t kFlushBytes = 128 << 10;
 constexpr std::size_t kReadBytes = 256 << 10;
-constexpr std::size_t kMostItemBytes = std::size_t{1} << 30;  // the library's limit
 
 /// Waits until the descriptor is ready; false after a signal.
 bool await(int descriptor, short events) {
@@ -32,12 +31,12 @@ bool await(int descriptor, short events) {
 
 }  // namespace
 
-Written write_out(Bytes bytes) {
+Written write_out(Bytes bytes, int descriptor) {
   Written written;
   while (written.bytes < bytes.size()) {
     // A signal that comes between this look and the write is seen when the reader takes something.
-    if (!await(STDOUT_FILENO, POLLOUT)) return {written.bytes, EINTR};
-    const ssize_t n = ::write(STDOUT_FILENO, bytes.data() + written.bytes, bytes.size() - written.bytes);
+    if (!await(descriptor, POLLOUT)) return {written.bytes, EINTR};
+    const ssize_t n = ::write(descriptor, bytes.data() + written.bytes, bytes.size() - written.bytes);
     if (n >= 0)
       written.bytes += static_cast<std::size_t>(n);
     else if (errno != EINTR && errno != EAGAIN)
@@ -51,10 +50,10 @@ bool reader_gone() {
   return ::poll(&file, 1, 0) > 0 && (file.revents & POLLERR) != 0;
 }
 
-void throw_if_failed(const Written& written) {
+void throw_if_failed(const Written& written, const std::string& name) {
   if (written.error == EPIPE) throw ReaderGone{};
   if (written.error != 0 && written.error != EINTR)
-    throw Failure{kError, fmt::format("standard output: {}", std::strerror(written.error))};
+    throw Failure{kError, fmt::format("{}: {}", name, std::strerror(written.error))};
 }
 
 void Output::add(Bytes bytes) {
@@ -63,9 +62,9 @@ void Output::add(Bytes bytes) {
 }
 
 void Output::flush() {
-  const Written written = write_out(buffer_);
+  const Written written = write_out(buffer_, descriptor_);
   buffer_.clear();
-  throw_if_failed(written);
+  throw_if_failed(written, name_);
 }
 
 bool ItemReader::read(std::vector<Bytes>& items) {
@@ -78,7 +77,8 @@ bool ItemReader::read(std::vector<Bytes>& items) {
     begin_ = 0;
   }
   if (end_ == buffer_.size()) {
-    if (end_ > kMostItemBytes) throw Failure{kError, "an item of standard input is larger than 1 GiB"};
+    if (end_ > most_bytes_)
+      throw Failure{kError, fmt::format("an item of {} is larger than {}", name_, show_bytes(most_bytes_))};
     buffer_.resize(std::max(kReadBytes, buffer_.size() * 2));
   }
   ssize_t n = -1;
@@ -86,7 +86,7 @@ bool ItemReader::read(std::vector<Bytes>& items) {
     if (!await(descriptor_, POLLIN)) return false;
     n = ::read(descriptor_, buffer_.data() + end_, buffer_.size() - end_);
   } while (n < 0 && (errno == EINTR || errno == EAGAIN));
-  if (n < 0) throw Failure{kError, fmt::format("standard input: {}", std::strerror(errno))};
+  if (n < 0) throw Failure{kError, fmt::format("{}: {}", name_, std::strerror(errno))};
   end_ += static_cast<std::size_t>(n);
   const char* const data = buffer_.data();
   while (const void* found = std::memchr(data + scanned_, separator_, end_ - scanned_)) {

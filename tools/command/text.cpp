@@ -86,6 +86,33 @@ std::string base64(std::string_view bytes) {
   return text;
 }
 
+/// What base64() made: nothing if the text is another, by a letter, its padding or bits that stand for nothing.
+std::optional<std::string> from_base64(std::string_view text) {
+  const auto value = [](char c) -> unsigned {
+    if (c >= 'A' && c <= 'Z') return static_cast<unsigned>(c - 'A');
+    if (c >= 'a' && c <= 'z') return static_cast<unsigned>(c - 'a') + 26;
+    if (c >= '0' && c <= '9') return static_cast<unsigned>(c - '0') + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : 64;
+  };
+  if (text.size() % 4 != 0) return {};
+  std::size_t padding = 0;
+  while (padding < 2 && !text.empty() && text.back() == '=') text.remove_suffix(1), ++padding;
+  std::string bytes;
+  bytes.reserve((text.size() + padding) / 4 * 3);
+  unsigned group = 0, bits = 0;
+  for (char c : text) {
+    const unsigned digit = value(c);
+    if (digit > 63) return {};
+    group = (group << 6 | digit) & 0xFFFFFFu;
+    bits += 6;
+    if (bits < 8) continue;
+    bits -= 8;
+    bytes += static_cast<char>(group >> bits & 0xFFu);
+  }
+  if (bits != 2 * padding || (group & ((1u << bits) - 1)) != 0) return {};
+  return bytes;
+}
+
 }  // namespace
 
 std::optional<std::uint64_t> parse_size(std::string_view text) {
@@ -193,6 +220,14 @@ bool is_utf8(std::string_view bytes) {
 Json json_bytes(std::string_view bytes) {
   if (is_utf8(bytes)) return Json(bytes);
   return Json{{"base64", base64(bytes)}};
+}
+
+std::optional<std::string> bytes_of(const Json& json) {
+  if (json.is_string()) return json.get<std::string>();
+  if (!json.is_object() || json.size() != 1) return {};
+  const auto encoded = json.find("base64");
+  return encoded != json.end() && encoded->is_string() ? from_base64(encoded->get_ref<const std::string&>())
+                                                       : std::nullopt;
 }
 
 std::string json_line(const Json& json) {

@@ -32,6 +32,8 @@ std::string show_value(std::string_view value);
 bool is_utf8(std::string_view bytes);
 /// A JSON string; bytes that are not UTF-8 as {"base64": "..."}.
 Json json_bytes(std::string_view bytes);
+/// The bytes that json_bytes() made it of; nothing if it is another JSON value.
+std::optional<std::string> bytes_of(const Json& json);
 /// One line. Never throws, whatever the strings hold.
 std::string json_line(const Json& json);
 
