@@ -11,7 +11,7 @@ using namespace internal;
 
 namespace {
 
-constexpr std::uint64_t kLargest = 1ULL << 30, kMostAttempts = 65534, kMostCrashes = 255;
+constexpr std::uint64_t kLargest = 1ULL << 30, kMostAttempts = 65535, kMostCrashes = 255;
 constexpr std::uint64_t kLongestDelayMs = 365ULL * 24 * 3600 * 1000;
 
 using Where = WaitingItem::Where;

@@ -339,7 +339,7 @@ TEST(Restore, WhatIsOutOfRangeIsRefusedAndNothingHappens) {
   };
   EXPECT_TRUE(refused({.priority = 8}));
   EXPECT_TRUE(refused({.priority = -1}));
-  EXPECT_TRUE(refused({.attempts = 65'535}));
+  EXPECT_TRUE(refused({.attempts = 65'536}));
   EXPECT_TRUE(refused({.crashes = 256}));
   EXPECT_TRUE(refused({.where = Where::dead, .signal = 70'000}));
   EXPECT_TRUE(refused({.where = Where::delayed, .at = milliseconds_now() + 24h * 366}));

@@ -235,7 +235,7 @@ class HEADPOND_API Queue {
   Status for_each_item(const ItemVisitor& visit) const;
   /// Puts items as they were elsewhere behind what is here, all or nothing, in their order and with their attempts: delayed ones to their own time,
   /// dead letters with all that is known of them, which no limit of the queue holds up; `claimed` ones become ready. All of one place, and ready
-  /// ones of one priority, else `invalid`, as are a time over 365 days ahead, over 65,534 attempts and over 255 crashes. The ids are consecutive and the first
+  /// ones of one priority, else `invalid`, as are a time over 365 days ahead, over 65,535 attempts and over 255 crashes. The ids are consecutive and the first
   /// one is returned. Answers and sleeps as push_many() does; safe from every thread and process.
   Result<ItemId> restore_many(std::span<const WaitingItem> items, const AppendOptions& options = {});
 

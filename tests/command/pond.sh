@@ -1,8 +1,8 @@
 # Ponds as a whole, usage and exit codes. Each function is a fact about the command.
 # shellcheck shell=bash disable=SC2154,SC2016
 
-all_commands="push pop peek dead cancel pause resume drain configure clear append scan trim cursor create ls stat top verify
-  reap rm doctor"
+all_commands="push pop peek dead cancel pause resume drain configure clear append scan trim cursor export import create ls stat
+  top verify reap flush rm doctor"
 
 test_every_command_has_help_with_an_example() {
   local name
@@ -39,7 +39,7 @@ test_wrong_usage_exits_with_2() {
 
 test_nothing_there_exits_with_1() {
   local name
-  for name in ls stat verify reap rm clear "pop q" "peek q" "dead q" "resume q" "cancel q 1" "scan n k" "trim n k 1" top; do
+  for name in ls stat verify reap flush rm clear export "pop q" "peek q" "dead q" "resume q" "cancel q 1" "scan n k" "trim n k 1" top; do
     # shellcheck disable=SC2086
     exits 1 hp $name
     said "$HEADPOND_POND"

@@ -20,12 +20,15 @@ end_case() {
   for job in $(jobs -p); do kill -KILL "$job" 2>/dev/null; done
   wait 2>/dev/null
   "$command_path" rm >/dev/null 2>&1
+  "$command_path" --pond "$HEADPOND_POND-other" rm >/dev/null 2>&1
   rm -rf "$folder"
   exit "$code"
 }
 
 # In the background run "$command_path" itself: $! is its process then, and no shell's.
 hp() { "$command_path" "$@"; }
+# The same at another pond.
+to() { hp --pond "$HEADPOND_POND-other" "$@"; }
 
 fail() {
   echo "failed: $*" >&2

@@ -78,9 +78,9 @@ std::string plain(const std::string& argument) {
   return argument.starts_with(kMark) ? argument.substr(1) : argument;
 }
 
-void add_name(CLI::App* command, const char* name, std::string& target, const char* text) {
+CLI::Option* add_name(CLI::App* command, const char* name, std::string& target, const char* text) {
   const auto take = [&target](const std::string& argument) { target = plain(argument); };
-  command->add_option_function<std::string>(name, take, text)->required()->type_name("");
+  return command->add_option_function<std::string>(name, take, text)->required()->type_name("");
 }
 
 void add_raw(CLI::App* command, const char* name, std::vector<std::string>& target, const char* text) {

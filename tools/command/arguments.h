@@ -34,6 +34,7 @@ struct Parser {
 void add_global_options(Parser& parser);
 void add_item_commands(Parser& parser);
 void add_log_commands(Parser& parser);
+void add_transfer_commands(Parser& parser);
 void add_pond_commands(Parser& parser);
 
 /// The arguments as CLI11 wants them: the last one first, and with a mark before those that it would take apart ("[1,2]" for a list of
@@ -43,7 +44,7 @@ std::vector<std::string> protect(int argc, char** argv);
 std::string plain(const std::string& argument);
 
 /// A required name, taken as it is.
-void add_name(CLI::App* command, const char* name, std::string& target, const char* text);
+CLI::Option* add_name(CLI::App* command, const char* name, std::string& target, const char* text);
 /// Any number of arguments, taken as they are.
 void add_raw(CLI::App* command, const char* name, std::vector<std::string>& target, const char* text);
 /// Options of our own kinds: 64MiB; 1e6; 1e6 or "all"; 500ms.

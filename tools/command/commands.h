@@ -109,6 +109,17 @@ struct RemoveRequest {
   bool keep_state = false;
 };
 
+struct ExportRequest {
+  std::string file = "-";  // standard output
+  bool all = false;        // every scope
+};
+
+struct ImportRequest {
+  std::string file = "-";  // standard input
+  bool fresh = false;      // only where nothing is yet
+  bool durable = false;
+};
+
 /// Of commands that need no more than the settings.
 struct NoRequest {};
 
@@ -132,6 +143,9 @@ int append(const Settings& settings, const AppendRequest& request);
 int scan(const Settings& settings, const ScanRequest& request);
 int trim(const Settings& settings, const TrimRequest& request);
 int cursor(const Settings& settings, const CursorRequest& request);
+
+int export_lines(const Settings& settings, const ExportRequest& request);
+int import_lines(const Settings& settings, const ImportRequest& request);
 
 int create(const Settings& settings, const CreateRequest& request);
 int ls(const Settings& settings, const NoRequest& request);

@@ -19,6 +19,7 @@ int parse(Parser& parser, int argc, char** argv) {
   add_global_options(parser);
   add_item_commands(parser);
   add_log_commands(parser);
+  add_transfer_commands(parser);
   add_pond_commands(parser);
   try {
     parser.app.parse(protect(argc, argv));

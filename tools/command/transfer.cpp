@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace headpond::command {
 
 namespace {
@@ -9,8 +11,7 @@ namespace {
 using Moment = std::chrono::system_clock::time_point;
 using Where = WaitingItem::Where;
 
-constexpr std::int64_t kLatestMs =
-    std::chrono::floor<milliseconds>(Moment::max().time_since_epoch()).count();
+constexpr std::int64_t kLatestMs = std::chrono::floor<milliseconds>(Moment::max().time_since_epoch()).count();
 constexpr milliseconds kLongestDelay = std::chrono::hours(24 * 365);
 constexpr const char* kBuried = "buried";
 constexpr const char* kSpent = "max_attempts";
@@ -86,8 +87,9 @@ std::string Transferred::show() const {
 }
 
 Json Transferred::json() const {
-  return {{"queues", queues}, {"ready", ready}, {"claimed", claimed}, {"delayed", delayed}, {"dead", dead},
-          {"logs", logs},     {"records", records}, {"cursors", cursors}, {"bytes", bytes}};
+  return {{"queues", queues},   {"ready", ready},     {"claimed", claimed},
+          {"delayed", delayed}, {"dead", dead},       {"logs", logs},
+          {"records", records}, {"cursors", cursors}, {"bytes", bytes}};
 }
 
 std::int64_t moment_ms(Moment moment) {
@@ -168,7 +170,10 @@ Json parse_line(Bytes text) {
   try {
     line = Json::parse(text);
   } catch (const Json::exception& error) {
-    throw BadLine{fmt::format("no JSON: {}", error.what())};
+    // Its own "line 1" is of no use.
+    std::string_view why = error.what();
+    why.remove_prefix(std::min(why.find("column "), why.size()));
+    throw BadLine{fmt::format("no JSON, {}", show_value(why))};
   }
   if (!line.is_object()) throw BadLine{"no JSON object"};
   return line;
@@ -222,7 +227,7 @@ OwnedItem read_item(const Json& line, const std::string& kind) {
   WaitingItem& item = owned.item;
   owned.payload = read_bytes(line, "payload", kMostValueBytes);
   item.priority = static_cast<int>(number_or_0(line, "priority", 7));
-  item.attempts = static_cast<std::uint32_t>(number_or_0(line, "attempts", 65534));
+  item.attempts = static_cast<std::uint32_t>(number_or_0(line, "attempts", 65535));
   item.crashes = static_cast<std::uint32_t>(number_or_0(line, "crashes", 255));
   if (kind == "delayed") {
     item.where = Where::delayed;

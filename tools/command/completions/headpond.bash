@@ -9,8 +9,8 @@ _headpond_names() { # _headpond_names queue|ns|key: the names that the pond hold
 
 _headpond() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-  local commands="push pop peek dead cancel pause resume drain configure clear append scan trim cursor create ls stat top
-    verify reap flush rm doctor"
+  local commands="push pop peek dead cancel pause resume drain configure clear append scan trim cursor export import create ls
+    stat top verify reap flush rm doctor"
   local everywhere="--pond --scope --json --verbose --help"
   local limits="--lease --max-attempts --max-items --max-bytes"
   local command='' options='' arguments=0 i
@@ -53,6 +53,8 @@ _headpond() {
     append) options="--null --no-wait --durable --seqs" ;;
     scan) options="--after --count --follow --null" ;;
     cursor) options="--drop" ;;
+    export) options="--all" ;;
+    import) options="--fresh --durable" ;;
     create) options="--limit --max-participants --min-page --max-page $limits" ;;
     top) options="--interval --count" ;;
     rm) options="--keep-state" ;;
@@ -66,6 +68,7 @@ _headpond() {
       mapfile -t COMPREPLY < <(compgen -W "$(_headpond_names queue)" -- "$current")
       ;;
     append:0 | scan:0 | trim:0 | cursor:0) mapfile -t COMPREPLY < <(compgen -W "$(_headpond_names ns)" -- "$current") ;;
+    export:0 | import:0) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     append:1 | scan:1 | trim:1 | cursor:1) mapfile -t COMPREPLY < <(compgen -W "$(_headpond_names key)" -- "$current") ;;
   esac
 }

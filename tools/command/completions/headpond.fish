@@ -22,7 +22,7 @@ end
 
 set -l queue_commands push pop peek dead cancel pause resume drain configure clear
 set -l log_commands append scan trim cursor
-set -l other_commands create ls stat top verify reap flush rm doctor
+set -l other_commands export import create ls stat top verify reap flush rm doctor
 set -l commands $queue_commands $log_commands $other_commands
 set -l none "not __fish_seen_subcommand_from $commands"
 
@@ -48,6 +48,8 @@ complete -c headpond -n $none -a append -d 'append records to a log'
 complete -c headpond -n $none -a scan -d 'print records of a log'
 complete -c headpond -n $none -a trim -d 'drop records below a seq'
 complete -c headpond -n $none -a cursor -d 'show or move the place of a reader'
+complete -c headpond -n $none -a export -d 'write queues and logs to a file'
+complete -c headpond -n $none -a import -d 'put back what export wrote'
 complete -c headpond -n $none -a create -d 'make the pond'
 complete -c headpond -n $none -a ls -d 'list queues and logs'
 complete -c headpond -n $none -a stat -d 'show the figures of the pond'
@@ -66,7 +68,10 @@ complete -c headpond -n '__fish_seen_subcommand_from pop drain' -s w -l wait -x 
 complete -c headpond -n '__fish_seen_subcommand_from push' -l delay -x -d 'ready after this time'
 complete -c headpond -n '__fish_seen_subcommand_from push' -l priority -x -a '0 1 2 3 4 5 6 7' -d '0 to 7'
 complete -c headpond -n '__fish_seen_subcommand_from push append' -l no-wait -d 'fail if there is no room'
-complete -c headpond -n '__fish_seen_subcommand_from push append' -l durable -d 'end when they are on disk'
+complete -c headpond -n '__fish_seen_subcommand_from export import' -F
+complete -c headpond -n '__fish_seen_subcommand_from export' -l all -d 'every scope'
+complete -c headpond -n '__fish_seen_subcommand_from import' -l fresh -d 'only if nothing is there'
+complete -c headpond -n '__fish_seen_subcommand_from push append import' -l durable -d 'end when they are on disk'
 complete -c headpond -n '__fish_seen_subcommand_from push' -l ids -d 'print ids'
 complete -c headpond -n '__fish_seen_subcommand_from append' -l seqs -d 'print seqs'
 complete -c headpond -n '__fish_seen_subcommand_from peek' -s l -l long -d 'with id and counts'
