@@ -43,11 +43,28 @@ sqlite::Fault put(sqlite::Connection& connection, const TierPage& page, const St
   return query.run();
 }
 
+/// The rows of a stream that begin below its end, and in no range which is to be kept.
+sqlite::Fault erase_others(sqlite::Connection& connection, const TierKept& kept) {
+  auto erase = [&](std::uint64_t from, std::uint64_t to) {
+    sqlite::Query query(connection, "DELETE FROM page WHERE stream = ?1 AND first BETWEEN ?2 AND ?3");
+    return query.with(kept.stream).with(from).with(capped(to)).run();
+  };
+  std::uint64_t from = 0;
+  for (auto [first, last] : kept.ranges) {
+    if (first > from)
+      if (auto fault = erase(from, first - 1)) return fault;
+    from = last + 1;
+  }
+  if (kept.end <= from) return {};
+  return erase(from, kept.end - 1);
+}
+
 }  // namespace
 
-Status PageRows::store(std::span<const TierPage> pages, std::uint64_t deadline_us) {
+Status PageRows::store(std::span<const TierPage> pages, std::span<const TierKept> whole,
+                       std::uint64_t deadline_us) {
   if (database_.forked()) return Code::forked;
-  if (pages.empty()) return {};
+  if (pages.empty() && whole.empty()) return {};
   std::vector<StoredPage> stored;  // packed before anybody has to wait for it
   stored.reserve(pages.size());
   for (const TierPage& page : pages) {
@@ -56,6 +73,8 @@ Status PageRows::store(std::span<const TierPage> pages, std::uint64_t deadline_u
   }
   constexpr const char* doing = "store pages";
   Status answer = database_.write(deadline_us, doing, [&](sqlite::Connection& connection) -> Status {
+    for (const TierKept& stream : whole)
+      if (auto fault = erase_others(connection, stream)) return database_.failed(fault, doing);
     for (std::size_t i = 0; i < pages.size(); i++)
       if (auto fault = put(connection, pages[i], stored[i])) return database_.failed(fault, doing);
     return {};

@@ -20,7 +20,8 @@ class PageRows {
  public:
   explicit PageRows(Database& database) : database_(database) {}
 
-  Status store(std::span<const TierPage> pages, std::uint64_t deadline_us);
+  /// `whole`: streams that have nothing else afterwards but what they keep.
+  Status store(std::span<const TierPage> pages, std::span<const TierKept> whole, std::uint64_t deadline_us);
   Result<TierRow> load(std::uint64_t stream, std::uint64_t first, std::uint64_t deadline_us);
   Result<TierRow> load_from(std::uint64_t stream, std::uint64_t at_least, std::uint64_t deadline_us);
   Result<TierRow> load_holding(std::uint64_t stream, std::uint64_t seq, std::uint64_t deadline_us);

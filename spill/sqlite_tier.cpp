@@ -16,6 +16,9 @@ SqliteTier::SqliteTier(const TierOptions& options)
 // ------------------------------------------------------------------------------------------------------------------ names
 
 Status SqliteTier::declare(const TierNames& names, std::uint64_t deadline_us) {
+  return names_.declare({&names, 1}, deadline_us);
+}
+Status SqliteTier::declare_all(std::span<const TierNames> names, std::uint64_t deadline_us) {
   return names_.declare(names, deadline_us);
 }
 Status SqliteTier::clear(std::uint64_t stream, std::uint64_t upto, std::uint64_t deadline_us) {
@@ -42,7 +45,15 @@ Status SqliteTier::store(std::span<const TierPage> pages, std::uint64_t deadline
     if (i > 0 && pages[i].stream == pages[i - 1].stream) continue;
     if (Status known = names_.known(pages[i].stream, deadline_us); !known) return known;
   }
-  return pages_.store(pages, deadline_us);
+  return pages_.store(pages, {}, deadline_us);
+}
+Status SqliteTier::store_whole(std::span<const TierPage> pages, std::span<const TierKept> streams,
+                               std::uint64_t deadline_us) {
+  for (std::size_t i = 0; i < pages.size(); i++) {
+    if (i > 0 && pages[i].stream == pages[i - 1].stream) continue;
+    if (Status known = names_.known(pages[i].stream, deadline_us); !known) return known;
+  }
+  return pages_.store(pages, streams, deadline_us);
 }
 Result<TierRow> SqliteTier::load(std::uint64_t stream, std::uint64_t first, std::uint64_t deadline_us) {
   return pages_.load(stream, first, deadline_us);
@@ -130,8 +141,6 @@ Status SqliteTier::maintain(std::uint64_t deadline_us) {
   return pages ? journal : pages;
 }
 
-static constexpr std::uint64_t kFiguresPatienceUs = 100'000;
-
 TierFigures SqliteTier::figures() {
   TierFigures out;
   if (pages_database_.forked()) return out;
@@ -150,12 +159,6 @@ TierFigures SqliteTier::figures() {
     out.checkpoints += counts.checkpoints, out.vacuums += counts.vacuums;
     out.failed_syncs += counts.failed_syncs;
     if (Status last = database->upkeep(); !last) out.upkeep = last;
-  }
-  for (Database* database : {&pages_database_, &journal_database_}) {
-    std::uint64_t free = 0;
-    Status counted = database->free_bytes(sys::precise_us() + kFiguresPatienceUs, free);
-    if (!counted && out.upkeep.ok()) out.upkeep = std::move(counted);
-    out.free_bytes += free;
   }
   return out;
 }

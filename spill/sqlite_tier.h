@@ -23,11 +23,14 @@ class SqliteTier final : public Tier {
   Status open(const TierOptions& options);
 
   Status declare(const TierNames& names, std::uint64_t deadline_us) override;
+  Status declare_all(std::span<const TierNames> names, std::uint64_t deadline_us) override;
   Status clear(std::uint64_t stream, std::uint64_t upto, std::uint64_t deadline_us) override;
   Status forget(std::uint64_t stream, std::uint64_t deadline_us) override;
   Result<std::vector<TierNames>> streams(std::uint64_t deadline_us) override;
 
   Status store(std::span<const TierPage> pages, std::uint64_t deadline_us) override;
+  Status store_whole(std::span<const TierPage> pages, std::span<const TierKept> streams,
+                     std::uint64_t deadline_us) override;
   Result<TierRow> load(std::uint64_t stream, std::uint64_t first, std::uint64_t deadline_us) override;
   Result<TierRow> load_from(std::uint64_t stream, std::uint64_t at_least, std::uint64_t deadline_us) override;
   Result<TierRow> load_holding(std::uint64_t stream, std::uint64_t seq, std::uint64_t deadline_us) override;

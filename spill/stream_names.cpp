@@ -8,38 +8,45 @@ namespace headpond::internal {
 namespace {
 
 constexpr std::uint64_t kEnd = 1ULL << 63;
+constexpr const char* kDeclare = "declare a stream";
 
 std::string called(std::uint64_t stream) { return "stream " + std::to_string(stream); }
 
 }  // namespace
 
-Status StreamNames::declare(const TierNames& names, std::uint64_t deadline_us) {
-  if (names.stream >= kEnd || names.cleared_upto >= kEnd)
-    return {Code::invalid, called(names.stream) + ": its numbers are out of range"};
-  constexpr const char* doing = "declare a stream";
-  Status answer = database_.write(deadline_us, doing, [&](sqlite::Connection& connection) -> Status {
-    {
-      sqlite::Query query(connection, "SELECT scope, ns, name, kind FROM stream WHERE id = ?1");
-      query.with(names.stream);
-      if (query.row() && (query.bytes(0) != names.scope || query.bytes(1) != names.ns ||
-                          query.bytes(2) != names.name || query.number(3) != names.kind))
-        return {Code::exists, database_.path() + ": " + called(names.stream) +
-                                  " stands for another name already, and ids are never used again"};
-      if (query.fault()) return database_.failed(query.fault(), doing);
-    }
-    sqlite::Query query(
-        connection,
-        "INSERT INTO stream(id, scope, ns, name, kind, cleared_upto) VALUES(?1, ?2, ?3, ?4, ?5, ?6) "
-        "ON CONFLICT(id) DO UPDATE SET cleared_upto = max(cleared_upto, excluded.cleared_upto)");
-    query.with(names.stream).with(std::string_view(names.scope)).with(std::string_view(names.ns));
-    query.with(std::string_view(names.name)).with(std::uint64_t{names.kind}).with(names.cleared_upto);
-    return database_.failed(query.run(), doing);
+Status StreamNames::declare(std::span<const TierNames> all, std::uint64_t deadline_us) {
+  for (const TierNames& names : all)
+    if (names.stream >= kEnd || names.cleared_upto >= kEnd)
+      return {Code::invalid, called(names.stream) + ": its numbers are out of range"};
+  Status answer = database_.write(deadline_us, kDeclare, [&](sqlite::Connection& connection) -> Status {
+    for (const TierNames& names : all)
+      if (Status declared = declare_one(connection, names); !declared) return declared;
+    return {};
   });
   if (answer) {
     std::lock_guard lock(mutex_);
-    known_.insert(names.stream);
+    for (const TierNames& names : all) known_.insert(names.stream);
   }
   return answer;
+}
+
+Status StreamNames::declare_one(sqlite::Connection& connection, const TierNames& names) {
+  {
+    sqlite::Query query(connection, "SELECT scope, ns, name, kind FROM stream WHERE id = ?1");
+    query.with(names.stream);
+    if (query.row() && (query.bytes(0) != names.scope || query.bytes(1) != names.ns ||
+                        query.bytes(2) != names.name || query.number(3) != names.kind))
+      return {Code::exists, database_.path() + ": " + called(names.stream) +
+                                " stands for another name already, and ids are never used again"};
+    if (query.fault()) return database_.failed(query.fault(), kDeclare);
+  }
+  sqlite::Query query(
+      connection,
+      "INSERT INTO stream(id, scope, ns, name, kind, cleared_upto) VALUES(?1, ?2, ?3, ?4, ?5, ?6) "
+      "ON CONFLICT(id) DO UPDATE SET cleared_upto = max(cleared_upto, excluded.cleared_upto)");
+  query.with(names.stream).with(std::string_view(names.scope)).with(std::string_view(names.ns));
+  query.with(std::string_view(names.name)).with(std::uint64_t{names.kind}).with(names.cleared_upto);
+  return database_.failed(query.run(), kDeclare);
 }
 
 Status StreamNames::clear(std::uint64_t stream, std::uint64_t upto, std::uint64_t deadline_us) {

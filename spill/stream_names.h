@@ -3,6 +3,7 @@
 
 #include <mutex>
 #include <set>
+#include <span>
 #include <vector>
 
 #include "database.h"
@@ -14,7 +15,7 @@ class StreamNames {
  public:
   explicit StreamNames(Database& database) : database_(database) {}
 
-  Status declare(const TierNames& names, std::uint64_t deadline_us);
+  Status declare(std::span<const TierNames> names, std::uint64_t deadline_us);
   Status clear(std::uint64_t stream, std::uint64_t upto, std::uint64_t deadline_us);
   Status forget(std::uint64_t stream, std::uint64_t deadline_us);
   Result<std::vector<TierNames>> all(std::uint64_t deadline_us);
@@ -22,6 +23,8 @@ class StreamNames {
   Status known(std::uint64_t stream, std::uint64_t deadline_us);
 
  private:
+  Status declare_one(sqlite::Connection& connection, const TierNames& names);
+
   Database& database_;
   std::mutex mutex_;
   std::set<std::uint64_t> known_;  // seen in the table; only this process' forget() takes one away

@@ -4,6 +4,7 @@
 // kernel takes it away with the process. LIVE without a lock is a death; FREE with a lock is somebody who is just attaching.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -149,6 +150,17 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
     return tick_.exchange(now, std::memory_order_relaxed) != now;
   }
 
+  /// True when the maintenance thread has left these limits long enough alone: a quarter of the shorter, and a second.
+  bool gc_is_due(const GcOptions& gc) {
+    std::uint64_t now = sys::coarse_us();
+    if (now < next_gc_us_) return false;
+    auto least = [](milliseconds a, milliseconds b) { return a.count() && (a < b || !b.count()) ? a : b; };
+    next_gc_us_ =
+        now + std::max<std::uint64_t>(
+                  static_cast<std::uint64_t>(least(gc.spill_idle, gc.drop_idle).count()) * 250, 1'000'000);
+    return true;
+  }
+
   /// LIVE slots whose lock is gone.
   std::vector<std::uint32_t> dead() const;
   bool is_dead(std::uint32_t slot) const;
@@ -209,6 +221,7 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   std::atomic<std::uint64_t> retired_units_{0};
   std::mutex reap_mutex_;
   std::atomic<std::uint64_t> tick_{0};
+  std::uint64_t next_gc_us_ = 0;  // the maintenance thread
   std::string folder_;
   std::unique_ptr<TierSide> tier_side_;
   std::unique_ptr<sys::DeathWatch> watch_;

@@ -98,12 +98,17 @@ Status Directory::damaged_entry(Binding found) const {
                                 ", and there is none; `headpond verify` shows more"};
 }
 
+bool Directory::in_table(Binding found) const {
+  return found.is_parked() ? found.slot() && found.slot() <= slots()
+                           : found.index() < segment_.reserved(Table::streams);
+}
+
 Result<Binding> Directory::find(const Key& key) {
   return with_entry(key, [&](Section& section, std::uint32_t at) -> Result<Binding> {
     if (!at) return section.leave(), Code::not_found;
     Binding found{get(segment_.slot(at - 1).value)};
     section.leave();
-    if (found.index() >= segment_.reserved(Table::streams)) return damaged_entry(found);
+    if (!in_table(found)) return damaged_entry(found);
     return found;
   });
 }
@@ -128,12 +133,10 @@ Status Directory::make_room(std::size_t key_size) {
   return {};
 }
 
-/// Takes slots, writes the key where nobody looks yet, then links the entry into its bucket and its scope. Journal: at most 8 records.
-Result<std::uint32_t> Directory::insert(Section& section, const Key& key, const std::string& bytes,
-                                        std::uint64_t hash, std::uint32_t scope_slot) {
+/// So many slots, linked by their chains; numbers + 1. Empty: there are too few. Journal: at most 2 records.
+std::vector<std::uint32_t> Directory::take_slots(Section& section, std::uint32_t need) {
   Header& header = segment_.header();
-  std::uint32_t need = slots_for(bytes.size());
-  std::vector<std::uint32_t> slots;  // numbers + 1
+  std::vector<std::uint32_t> slots;
   for (std::uint32_t at = static_cast<std::uint32_t>(get(header.slot_free));
        at && at <= this->slots() && slots.size() < need; at = high(get(segment_.slot(at - 1).chain)))
     slots.push_back(at);
@@ -142,8 +145,7 @@ Result<std::uint32_t> Directory::insert(Section& section, const Key& key, const 
     section.set(segment_.slot(slots.back() - 1).chain, 0);
   } else {  // the free ones are too few: a fresh run
     std::uint64_t used = get(header.slots_used);
-    if (used > segment_.reserved(Table::slots) || need > segment_.reserved(Table::slots) - used)
-      return Code::full;
+    if (used > segment_.reserved(Table::slots) || need > segment_.reserved(Table::slots) - used) return {};
     slots.clear();
     for (std::uint32_t i = 0; i < need; i++) slots.push_back(static_cast<std::uint32_t>(used + i + 1));
     section.set(header.slots_used, used + need);
@@ -151,6 +153,16 @@ Result<std::uint32_t> Directory::insert(Section& section, const Key& key, const 
       segment_.slot(slots[i] - 1)
           .chain.store(pair(0, i + 1 < need ? slots[i + 1] : 0), std::memory_order_relaxed);
   }
+  return slots;
+}
+
+/// Takes slots, writes the key where nobody looks yet, then links the entry into its bucket and its scope. Journal: at most 8 records.
+Result<std::uint32_t> Directory::insert(Section& section, const Key& key, const std::string& bytes,
+                                        std::uint64_t hash, std::uint32_t scope_slot) {
+  Header& header = segment_.header();
+  std::uint32_t need = slots_for(bytes.size());
+  std::vector<std::uint32_t> slots = take_slots(section, need);
+  if (slots.empty()) return Code::full;
   // Unreachable so far: plain stores, and a death leaves free slots with other bytes.
   SlotWords& slot = segment_.slot(slots[0] - 1);
   slot.kind.store(pair(static_cast<std::uint64_t>(key.kind), bytes.size()), std::memory_order_relaxed);
@@ -214,7 +226,7 @@ Result<Binding> Directory::find_or_create(const Key& key) {
     if (std::uint32_t at = locate(key, bytes, hash)) {
       Binding found{get(segment_.slot(at - 1).value)};
       section->leave();
-      if (found.index() >= segment_.reserved(Table::streams)) return damaged_entry(found);
+      if (!in_table(found)) return damaged_entry(found);
       return found;
     }
     std::uint32_t scope_slot = in_scope ? locate(scope, scope_bytes, hash_of(scope_bytes)) : 0;
@@ -248,7 +260,8 @@ Result<Binding> Directory::find_or_create(const Key& key) {
 
 // ------------------------------------------------------------------------------------------------------------------- remove
 
-/// Off its bucket and its scope, its slots to the free list; a scope without members and limits goes, too. Journal: at most 8 records.
+/// Off its bucket and its scope, its slots to the free list, those of its parked words, too; a scope without members and limits goes with it. Journal: at
+/// most 10 records.
 void Directory::unlink_entry(Section& section, std::uint32_t at) {
   Header& header = segment_.header();
   auto drop = [&](std::uint32_t entry) {
@@ -279,7 +292,11 @@ void Directory::unlink_entry(Section& section, std::uint32_t at) {
     section.set(header.entry_count, get(header.entry_count) - 1);
   };
   Key key;
-  if (Key::decode(key_bytes(at - 1), key) && key.kind != Kind::scope) {
+  bool good = Key::decode(key_bytes(at - 1), key);
+  if (Binding value{get(segment_.slot(at - 1).value)};
+      good && is_stream(key.kind) && value.is_parked() && in_table(value))
+    give_slots(section, value.slot());
+  if (good && key.kind != Kind::scope) {
     Key scope = key.scope_key();
     std::string bytes = scope.encoded();
     if (std::uint32_t owner = locate(scope, bytes, hash_of(bytes))) {

@@ -5,11 +5,14 @@
 // members; a name's floor outlives its entry, so that its ids go on.
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "attachment.h"
 #include "headpond/status.h"
+#include "parked_words.h"
 #include "section.h"
 
 namespace headpond::internal {
@@ -34,9 +37,9 @@ class Directory {
  public:
   explicit Directory(ThreadContext& me) : me_(me), segment_(me.pond->segment()) {}
 
-  /// `not_found` if there is none.
+  /// `not_found` if there is none. The name may be parked: Binding::is_parked().
   Result<Binding> find(const Key& key);
-  /// A new descriptor, LIVE and empty, if there is none.
+  /// A new descriptor, LIVE and empty, if there is none. The same.
   Result<Binding> find_or_create(const Key& key);
 
   /// A cursor's or scope's words.
@@ -60,7 +63,7 @@ class Directory {
   /// If the name still means this stream: marks the descriptor TOMBED, raises the name's floor to `next_id`, and gives the name to a
   /// successor whose ids begin there and that is governed alike (`keep_name`), or takes it away. REQUIRES: every lane is tombed.
   Status retire(Binding stream, std::uint64_t next_id, bool keep_name);
-  /// TOMBED -> FREE with the next generation if every lane's `first` is the tomb for good. False: not yet.
+  /// TOMBED or PARKED -> FREE with the next generation if every lane's `first` is the tomb for good. False: not yet.
   Result<bool> free_descriptor(Binding stream);
   /// Runs work(StreamWords&) in the section if the descriptor is LIVE in this generation; else `not_found`.
   template <class Work>
@@ -76,10 +79,34 @@ class Directory {
     return live ? Status() : Status(Code::not_found);
   }
 
+  // Parked names (park.h, unpark.h); definitions in directory_parked.cpp.
+  /// Slots for the words of so many lanes belong to the descriptor from here on. `not_found`: it is not LIVE.
+  Status keep_slots(Binding stream, std::size_t lanes);
+  /// If the name still means this stream and it is LIVE: the entry gets the words of these lanes and the descriptor's governance, the descriptor is PARKED.
+  /// False: it is not, any more. REQUIRES: every lane is tombed for good, and slots are kept.
+  Result<bool> park(Binding stream, const std::vector<ParkedLane>& lanes);
+  /// What a parked name keeps. `not_found`: it is not parked.
+  Result<Parked> parked(const Key& key);
+  /// The other way: a descriptor of its own, governed as before, LIVE and named when the section is left. link(section, words, its number, binding) puts
+  /// the lanes' pages in; false: it can't. `busy`: the name is not parked, or is ending, or link() could not: look again. `full`: no descriptor is free.
+  using Link = std::function<bool(Section&, const Parked&, StreamWords&, std::uint32_t index)>;
+  Result<Binding> unpark(const Key& key, const Link& link);
+  /// The name is ending, which is never undone. `if_last_used`: only if it was then. `busy`: it was not, or the name is not parked.
+  Result<Parked> end_parked(const Key& key, std::optional<std::uint64_t> if_last_used);
+  /// The name that is ending is absent; or it stays, parked and empty, governed as before (`keep_name`). Its ids go on above. Nothing if another did it.
+  Status retire_parked(const Key& key, bool keep_name);
+  /// Does the name stand for the stream with that id in the durable tier?
+  Result<bool> has_stream(const Key& key, std::uint64_t id);
+  /// Changes the policy of a parked name; `not_found`: it is not parked.
+  Status set_parked_policy(const Key& key, std::uint32_t set, std::uint32_t clear);
+  /// Takes the cursor away if its log is not there.
+  Status erase_orphan(const Key& cursor);
+
   struct Listed {
     Key key;
-    Binding stream;  // of a queue or log
+    Binding stream;  // of a queue or log; it may be parked
     Values values;
+    Parked parked;  // if it is
   };
   /// Everything, or one scope's members. A snapshot, taken in pieces.
   Result<std::vector<Listed>> list(const std::string* scope = nullptr);
@@ -100,6 +127,15 @@ class Directory {
                                std::uint32_t scope_slot);
   Result<Binding> new_stream(Section& section, Kind kind, std::uint32_t entry, std::uint64_t first_id,
                              const StreamWords* like, std::uint32_t scope_policy);
+  std::vector<std::uint32_t> take_slots(Section& section, std::uint32_t need);
+  void give_slots(Section& section, std::uint32_t first);
+  std::vector<std::uint32_t> chain_of(std::uint32_t first) const;
+  bool in_table(Binding found) const;
+  Parked read_parked(Binding stream) const;
+  void write_parked(std::uint32_t first, const Parked& from);
+  Result<std::uint32_t> pick_descriptor();
+  void blank(StreamWords& stream, std::uint64_t generation, std::uint32_t entry, std::uint64_t first_id);
+  void name_it(Section& section, std::uint32_t index, Kind kind, std::uint32_t entry);
   void unlink_entry(Section& section, std::uint32_t slot);
   void grow_buckets(Section& section);
   Status make_room(std::size_t key_bytes);

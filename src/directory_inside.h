@@ -25,6 +25,8 @@ inline std::uint64_t hash_of(const std::string& bytes) {  // FNV-1a, then mixed:
 
 inline std::uint64_t get(const Word& word) { return word.load(std::memory_order_relaxed); }
 
+constexpr bool is_stream(Kind kind) { return kind == Kind::queue || kind == Kind::log; }
+
 constexpr std::uint64_t state_word(std::uint64_t generation, Kind kind, StreamState state) {
   return generation << 28 | static_cast<std::uint64_t>(kind) << 8 | static_cast<std::uint64_t>(state);
 }

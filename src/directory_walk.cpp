@@ -12,12 +12,13 @@ Result<std::vector<Directory::Listed>> Directory::list(const std::string* scope)
     Listed entry;
     if (!Key::decode(key_bytes(at - 1), entry.key)) return;
     std::uint64_t value = get(segment_.slot(at - 1).value);
-    bool stream = entry.key.kind == Kind::queue || entry.key.kind == Kind::log;
+    bool stream = is_stream(entry.key.kind);
     // damaged: verify() says so
-    if (stream && Binding{value}.index() >= segment_.reserved(Table::streams)) return;
-    if (stream)
-      entry.stream = Binding{value};
-    else
+    if (stream && !in_table(Binding{value})) return;
+    if (stream) entry.stream = Binding{value};
+    if (stream && entry.stream.is_parked())
+      entry.parked = read_parked(entry.stream);
+    else if (!stream)
       entry.values = {value, get(segment_.slot(at - 1).value2)};
     out.push_back(std::move(entry));
   };
@@ -97,6 +98,20 @@ Status Directory::verify(std::vector<std::string>& problems) {
                            " is in a bucket that its key does not hash to");
       if (key.kind != Kind::queue && key.kind != Kind::log && key.kind != Kind::postings) continue;
       Binding stream{get(segment_.slot(at - 1).value)};
+      if (stream.is_parked() && is_stream(key.kind)) {
+        std::vector<std::uint32_t> kept = chain_of(stream.slot());
+        for (std::uint32_t slot : kept) once(slot, "parked words");
+        Parked words = read_parked(stream);
+        std::uint64_t lanes =
+            kept.empty() ? 0 : get((reinterpret_cast<Word*>(&segment_.slot(kept[0] - 1)) + 1)[8]) >> 16;
+        if (kept.empty() || words.lanes.size() != lanes || (words.id == 0 && words.items() > 0))
+          problems.push_back("I17: slot " + std::to_string(at) + " names parked words that are none");
+        for (const ParkedLane& lane : words.lanes)
+          if (lane.first > lane.next || lane.items > lane.next - lane.first)
+            problems.push_back("I17: slot " + std::to_string(at) + " has parked lane " +
+                               std::to_string(lane.number) + " with more items than ids");
+        continue;
+      }
       if (stream.index() >= std::min(get(header.descriptors_used), segment_.reserved(Table::streams))) {
         problems.push_back("I9: slot " + std::to_string(at) + " names a stream beyond the last");
         continue;
@@ -116,8 +131,13 @@ Status Directory::verify(std::vector<std::string>& problems) {
   for (std::uint32_t at = static_cast<std::uint32_t>(get(header.slot_free)); at && once(at, "the free list");
        at = high(get(segment_.slot(at - 1).chain)))
     free++;
+  for (std::uint32_t i = 0; i < std::min(get(header.descriptors_used), segment_.reserved(Table::streams));
+       i++)
+    if (StreamWords& words = segment_.stream(i); state_of(words) != StreamState::free)
+      for (std::uint32_t slot : chain_of(static_cast<std::uint32_t>(get(words.parked_slots))))
+        once(slot, "a descriptor's parked words");
   if (seen.size() != get(header.slots_used))
-    problems.push_back("directory: " + std::to_string(get(header.slots_used) - seen.size()) +
+    problems.push_back("I18: " + std::to_string(get(header.slots_used) - seen.size()) +
                        " slots are neither used nor free");
   if (get(header.descriptors_used) > segment_.reserved(Table::streams))
     problems.push_back("directory: " + std::to_string(get(header.descriptors_used)) +

@@ -17,15 +17,18 @@
 //   I6  A FREE page is all zero.
 //   I7  A journal is empty unless its section is held, or its holder died in it.
 //   I8  A free participant slot is named by no word but DONE.
-//   I9  A directory entry names a LIVE descriptor of that generation; a LIVE descriptor is named by exactly one entry.
+//   I9  A directory entry names a LIVE descriptor of that generation, or parked words; a LIVE descriptor is named by exactly one entry.
 //   I10 A descriptor is FREE only when no lane of it has a page.
 //   I11 A gap stands behind a page, never in `first`. Its rows lie end to end from the id behind that page to the one before the next,
 //       but for what a log has trimmed; below `dense_from` ids may be missing.
 //   I12 A SPILLING record on a chain stands in a page that is SPILLING by the same participant.
 //   I13 A row that is in no gap belongs to a page with `row` set that begins there; what does not is left over, and nobody reads it.
 //   I14 gap_items and gap_bytes are the sums over the gap's rows.
-//   I15 No two streams have the same id in the durable tier.
+//   I15 No two streams have the same id in the durable tier, parked ones included; a PARKED descriptor has that of its stream's next life.
 //   I16 A record of the posting queue is WRITING, READY or DONE; it has entries end to end. (posting.h)
+//   I17 A parked lane's items are those of its rows; all its stream's rows are live, and lie in the ids of its lanes. (park.h)
+//   I18 A slot belongs to one entry's key, to one entry's or descriptor's parked words, or to the free list.
+//   I19 Every lane of a PARKED descriptor ends in a tomb.
 #pragma once
 
 #include <pthread.h>
@@ -160,14 +163,15 @@ struct UndoRecord {
   std::uint64_t before;
   std::uint64_t after;
 };
-constexpr int kUndoRecords = 40;
+// Unpark needs most: 4 for each of 10 lanes, 5 for the descriptor and its name.
+constexpr int kUndoRecords = 64;
 
 struct alignas(128) SectionWords {  // a robust mutex and its undo journal; its memory is never anything else
   pthread_mutex_t mutex;
   alignas(64) Word entries;  // who is inside, or who replays for a dead one
   UndoRecord undo[kUndoRecords];
 };
-static_assert(offsetof(SectionWords, entries) == 64 && sizeof(SectionWords) == 1152);
+static_assert(offsetof(SectionWords, entries) == 64 && sizeof(SectionWords) == 1664);
 
 constexpr std::uint32_t kAllocatorSection = 0;
 constexpr std::uint32_t kDirectorySection = 1;
@@ -270,7 +274,7 @@ struct DeadPrefix {     // before reason and payload in the dead lane
 static_assert(sizeof(DelayedPrefix) == 16 && sizeof(DeadPrefix) == 24);
 
 // ------------------------------------------------------------------------------------------------------------------- streams
-enum class StreamState : std::uint8_t { free, live, clearing, tombed };
+enum class StreamState : std::uint8_t { free, live, clearing, tombed, parked };
 enum class Kind : std::uint8_t { none, scope, queue, log, cursor, postings };
 enum PolicyFlag : std::uint32_t {
   kPaused = 1,
@@ -299,7 +303,7 @@ static_assert(sizeof(LaneWords) == 64);
 
 struct alignas(128) StreamWords {
   // generation 36 from bit 28 | kind 8 from bit 8 | StreamState 8: the directory's section; LIVE ->
-  // CLEARING by a clearer
+  // CLEARING by a clearer. PARKED: its name has parked words, its items are in the durable tier alone, and its pages go
   Word state;
   Word first_id;                      // of an empty lane: who makes it LIVE
   std::atomic<std::uint32_t> policy;  // PolicyFlag: any participant, atomic or / and
@@ -320,18 +324,20 @@ struct alignas(128) StreamWords {
   alignas(128) std::atomic<std::uint32_t> bell;  // for claimers, or a log's readers
   std::atomic<std::uint32_t> space_bell;         // for pushers at a limit, and who drains
   alignas(128) LaneWords lane[kLanes];
-  std::uint64_t spare[16];
+  // slots for its parked words, the first one's + 1: who parks takes them before there is no way back; the directory's section
+  Word parked_slots;
+  std::uint64_t spare[15];
 };
 static_assert(sizeof(StreamWords) == 1024 && offsetof(StreamWords, lane) == 256);
 
 // ----------------------------------------------------------------------------------------------------------------- directory
-// an entry's first slot, or a further one that holds only `chain` and bytes from offset 8 on
+// an entry's first slot, or a further one that holds only `chain` and bytes from offset 8 on; or parked words from there on (parked_words.h)
 struct SlotWords {
   Word chain;   // next in the bucket 32 | next slot of this entry, or of the free list 32, each + 1
   Word family;  // sibling in its scope 32 | a scope's first member 32, each + 1
   Word kind;    // key bytes 32 | Kind 8
   Word hash;
-  Word value;   // Binding; a cursor's seq; a scope's max_items
+  Word value;   // Binding; its slot and `ending` if the stream is parked; a cursor's seq; a scope's max_items
   Word value2;  // a scope's max_bytes
   char bytes[80];
 };

@@ -1,8 +1,10 @@
 #include "leftovers.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
+#include "directory.h"
 #include "each.h"
 #include "gap.h"
 #include "tier_side.h"
@@ -11,7 +13,7 @@ namespace headpond::internal {
 
 namespace {
 
-/// The descriptor with that id, in whatever state; none: the stream is gone.
+/// The descriptor with that id, in whatever state; none: the stream is gone, or parked.
 Binding stream_with(const Segment& segment, std::uint64_t id) {
   std::uint64_t used = std::min(segment.header().descriptors_used.load(std::memory_order_acquire),
                                 segment.reserved(Table::streams));
@@ -23,6 +25,25 @@ Binding stream_with(const Segment& segment, std::uint64_t id) {
   }
   return {};
 }
+
+/// Asks the directory for the name that the tier knows a stream by.
+class ParkedStreams {
+ public:
+  Result<bool> has(ThreadContext& me, Tier& tier, std::uint64_t number) {
+    if (names_.empty()) {
+      auto all = tier.streams(sys::precise_us() + kStorePatienceUs);
+      if (!all) return all.status();
+      for (TierNames& of : *all) names_.emplace(of.stream, std::move(of));
+    }
+    auto of = names_.find(number);
+    if (of == names_.end()) return false;
+    Key key{static_cast<Kind>(of->second.kind), of->second.scope, of->second.ns, of->second.name, {}};
+    return Directory(me).has_stream(key, number >> 4);
+  }
+
+ private:
+  std::map<std::uint64_t, TierNames> names_;
+};
 
 /// Takes out of `rows` what is in a gap or belongs to a page. False: the walk could not see all.
 bool keep_used(Lane& lane, std::set<std::uint64_t>& rows) {
@@ -55,6 +76,7 @@ Result<std::uint64_t> erase_leftovers(ThreadContext& me) {
   std::uint64_t erased = 0, from = segment.header().stream_ids_from.load(std::memory_order_acquire);
   auto streams = (*tier)->streams_with_rows(sys::precise_us() + kStorePatienceUs);
   if (!streams) return streams.status();
+  ParkedStreams parked;
   for (std::uint64_t number : *streams) {
     std::uint64_t id = number >> 4, until = sys::precise_us() + kStorePatienceUs;
     if (id <= from || number % 16 >= kLanes) continue;
@@ -63,6 +85,11 @@ Result<std::uint64_t> erase_leftovers(ThreadContext& me) {
         number, [&](const TierSpan& span) { return rows.insert(span.first), Status(); }, until);
     if (!listed) return listed;
     Binding stream = stream_with(segment, id);
+    if (!stream) {  // parked? Then all its rows are its own
+      auto known = parked.has(me, **tier, number);
+      if (!known) return known.status();
+      if (*known) continue;
+    }
     if (!stream) {  // cleared, and its clearer did not live to erase them
       TierSide& side = me.pond->tier_side();
       Status gone = side.mark_cleared(me, number);

@@ -109,6 +109,8 @@ Status free_page(ThreadContext& me, Reference page) {
   return {};
 }
 
+}  // namespace
+
 /// Everything that somebody works on or holds, sorted. First every operation pin, then every move's, then the participants': what is
 /// handed on from one to the next is seen in one of them.
 std::vector<std::uint32_t> pinned_pages(const Segment& segment) {
@@ -131,8 +133,6 @@ std::vector<std::uint32_t> pinned_pages(const Segment& segment) {
   std::sort(out.begin(), out.end());
   return out;
 }
-
-}  // namespace
 
 Result<NewPage> allocate_page(ThreadContext& me, std::uint64_t bytes) {
   Segment& segment = me.pond->segment();

@@ -52,6 +52,9 @@ void give_back(ThreadContext& me, const NewPage& page, std::uint64_t written);
 /// process. One membarrier for all.
 void recycle(ThreadContext& me, std::vector<Reference> pages);
 
+/// The pages that anybody has pinned or holds, in order.
+std::vector<std::uint32_t> pinned_pages(const Segment& segment);
+
 /// Calls visit(page number, life) for the first unit of each page in use, in order.
 template <class Visit>
 void for_each_page(const Segment& segment, Visit visit) {

@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "gc.h"
 #include "group_commit.h"
 #include "headpond/headpond.h"
 #include "leftovers.h"
 #include "pond_access.h"
 #include "reap.h"
-#include "spill.h"
+#include "room.h"
 #include "tier_side.h"
 
 namespace headpond {
@@ -25,6 +26,7 @@ Status check_local(const Options& options) {
     return {Code::invalid, "spin must be from 0 to 10 ms"};
   if (options.full_timeout.count() < 0) return {Code::invalid, "full_timeout must not be negative"};
   if (options.durable_timeout.count() < 0) return {Code::invalid, "durable_timeout must not be negative"};
+  if (Status good = check_gc(options.gc); !good) return good;
   if (options.queue.lease.count() < 0 || options.queue.lease > std::chrono::hours(24 * 30))
     return {Code::invalid, "queue.lease must be 0, or from 1 ms to 30 days"};
   if (options.queue.max_attempts > 65534)
@@ -45,9 +47,12 @@ void maintain(Attachment& pond) {
     for (std::uint64_t before = ~0ULL; done.ok() && used() > header.spill_low_bytes && used() < before;) {
       before = used();
       Spilled out;
-      done = spill_some(*me, spill_step(pond.segment()), out);
+      done = make_space(*me, spill_step(pond.segment()), out);
     }
   }
+  if (const GcOptions& gc = pond.options().gc; gc.spill_idle.count() > 0 || gc.drop_idle.count() > 0)
+    if (pond.gc_is_due(gc))
+      if (Status collected = collect_idle(*me, gc).status(); !collected) done = collected;
   if (posts_waiting(*me) > 0)
     if (Status flushed = flush_posts(*me, sys::precise_us() + kStorePatienceUs); !flushed) done = flushed;
   pond.tier_side().erase_forgotten(*me, true);
@@ -127,6 +132,13 @@ Status Pond::flush() const {
   ThreadContext* me = attachment_->thread();
   if (!me) return Code::full;
   return flush_posts(*me, durable_deadline(*attachment_));
+}
+
+Result<GcResult> Pond::gc(const GcOptions& options) const {
+  if (Code usable = attachment_->usable(); usable != Code::ok) return usable;
+  ThreadContext* me = attachment_->thread();
+  if (!me) return Code::full;
+  return collect_idle(*me, options);
 }
 
 Result<Stats> Pond::stats() const { return pond_stats(*attachment_); }

@@ -9,5 +9,7 @@ namespace headpond::internal {
 Recovered pond_recovered(const Attachment& pond) noexcept;
 Result<Stats> pond_stats(Attachment& pond);      // stats.cpp
 Result<Findings> pond_verify(Attachment& pond);  // verify.cpp
+/// I15, I17 and I19, of what is parked; adds to `out`.
+Status verify_parked(ThreadContext& me, Findings& out);  // verify_parked.cpp
 
 }  // namespace headpond::internal

@@ -75,7 +75,10 @@ std::uint64_t most_waiting(const Segment& segment) { return segment.limit_bytes(
 bool is_live(const Segment& segment, Binding stream) {
   if (stream.index() >= segment.reserved(Table::streams)) return false;
   std::uint64_t state = segment.stream(stream.index()).state.load(std::memory_order_acquire);
-  return state >> 28 == stream.generation() && static_cast<StreamState>(state & 0xff) == StreamState::live;
+  // PARKED is not cleared; what was posted of it is written before that (park.h)
+  return state >> 28 == stream.generation() &&
+         (static_cast<StreamState>(state & 0xff) == StreamState::live ||
+          static_cast<StreamState>(state & 0xff) == StreamState::parked);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "delay.h"
 #include "each.h"
 #include "pages.h"
+#include "park.h"
 #include "posting.h"
 #include "retire.h"
 #include "section.h"
@@ -29,6 +30,9 @@ class Reaper {
   bool run() {
     if (!enter_its_sections()) return false;
     bool whole = true;
+    // Before it lets go what the dead one had taken: behind a tomb there is no way back.
+    for_each_touched([&](Binding stream) { whole = finish_if_parking(stream) && whole; });
+    if (!whole) return false;
     for_each_touched([&](Binding stream) {
       std::uint32_t lanes = segment_.stream(stream.index()).lanes.load(std::memory_order_acquire) | 1;
       for (int n = 0; n < kLanes; n++)
@@ -79,6 +83,22 @@ class Reaper {
     }
   }
 
+  /// False: somebody holds a section up.
+  bool finish_if_parking(Binding stream) {
+    if (state_of(stream) != StreamState::live) return true;
+    Lane lane(me_, stream, 0);  // all lanes have tombs, or none
+    Unpin unpin{lane};
+    me_.pond->touch(stream.index());
+    Code code = for_each_record(
+        lane, [](const PageView&) { return false; },
+        [](const PageView&, std::uint64_t, RecordWord, std::uint64_t) { return Visit::go_on; });
+    return code != Code::not_found || finish_park(me_, stream).ok();
+  }
+  StreamState state_of(Binding stream) const {
+    return static_cast<StreamState>(segment_.stream(stream.index()).state.load(std::memory_order_acquire) &
+                                    0xff);
+  }
+
   bool walk(Binding stream, int number) {
     me_.pond->touch(stream.index());
     Lane lane(me_, stream, number);
@@ -125,7 +145,7 @@ class Reaper {
       if (!change(returning)) return;
       word = returning;
     } else if (word.state() == RecordState::spilling) {
-      change(word.ready());
+      change(state_of(lane.binding) == StreamState::parked ? word.acked() : word.ready());
     }
     if (word.state() != RecordState::returning || word.owner() != dead_) return;
     raise_epochs(lane, page);

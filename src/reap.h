@@ -5,7 +5,7 @@
 //   WRITING(dead)                  DONE with its ids; with intent and a source that is exactly DONE(dead, those claims): READY
 //   CLAIMED(dead)                  the cause of death beside it; RETURNING(dead), crashes + 1
 //   RETURNING(dead)                both epochs raised, READY
-//   SPILLING(dead)                 READY
+//   SPILLING(dead)                 READY; DONE where the stream is PARKED. A park that is behind its commit is finished first (park.h)
 //   page BUILDING(dead)            LINKED if prev's next, or `first`, names it; else RETIRED
 //   page ZEROING(dead)             RETIRED
 //   page SPILLING(dead)            LINKED

@@ -6,9 +6,8 @@
 #include "each.h"
 #include "gap.h"
 #include "pages.h"
-#include "reap.h"
+#include "room.h"
 #include "section.h"
-#include "spill.h"
 #include "tier_side.h"
 #include "unlink.h"
 
@@ -56,6 +55,7 @@ class Refiller {
     LifeWord life{lane_.segment.life(page.reference.page()).life.load(std::memory_order_acquire)};
     return life.state() == LifeState::spilling;
   }
+  bool rebuilt() const { return lane_.segment.header().rebuilt.epoch.load(std::memory_order_relaxed) != 0; }
   bool same_gap() {
     PageView page;
     return lane_.pin(before_, page) && page.header->next.load(std::memory_order_acquire) == next_.raw &&
@@ -82,7 +82,8 @@ class Refiller {
 
   Code build(const SpilledPage& row) {
     std::uint64_t bytes = row.view.bytes;
-    auto page = allocate(bytes);
+    lane_.unpin();
+    auto page = allocate_with_room(lane_.me, bytes);
     if (!page) return lane_.failed(page.status());
     page_ = *page, written_ = bytes - kFirstRecord, last_ = row.last, weight_ = row.weight;
     std::memcpy(page_.base + kFirstRecord, row.view.base + kFirstRecord, written_);
@@ -96,31 +97,6 @@ class Refiller {
         std::memory_order_relaxed);
     return Code::ok;
   }
-  /// The reserve is for this. When even that is in use, others' pages make room.
-  Result<NewPage> allocate(std::uint64_t bytes) {
-    UseReserve reserve(lane_.me);
-    auto page = allocate_page(lane_.me, bytes);
-    if (page || page.code() != Code::full) return page;
-    lane_.unpin();
-    make_room(lane_.me);
-    Bell& bell = lane_.segment.header().space_bell;
-    bool busy = true;  // somebody is at work on what may make room
-    for (std::uint64_t until = sys::precise_us() + kReadPatienceUs; busy && sys::precise_us() < until;) {
-      std::uint32_t armed = arm(lane_.segment, bell);
-      page = allocate_page(lane_.me, bytes);
-      if (page || page.code() != Code::full) return page;
-      Spilled spilled;
-      if (Status done = spill_some(lane_.me, std::max<std::uint64_t>(bytes, 1 << 18), spilled); !done)
-        return done;
-      busy = spilled.busy || spilled.bytes;
-      if (busy && !spilled.bytes) sleep_on(bell, armed, 20'000);
-    }
-    if (busy) return Status(Code::timeout);
-    return Status(Code::full, "pond " + lane_.me.pond->name() + ": there is no room in its " +
-                                  std::to_string(lane_.segment.limit_bytes() >> 20) +
-                                  " MiB to bring spilled items back; settle some claims");
-  }
-
   /// 3 and 4. fenced: another was faster, or the stream was cleared.
   Code link() {
     PageView before;
@@ -136,7 +112,14 @@ class Refiller {
           lane_.words.gap_version.load(std::memory_order_relaxed) != version_)
         return Code::fenced;
       if (on_its_way_out(before)) return Code::timeout;
-      if (!page_.header) {  // nothing is left in it
+      // Nothing is left in it. Of a stream that was parked that is known to the item: I17.
+      if (!page_.header && !rebuilt() && !lane_.is_log() &&
+          before.header->gap_items.load(std::memory_order_relaxed) != 0) {
+        section->leave();
+        missing_row(lane_, first_, end_);
+        return Code::corruption;
+      }
+      if (!page_.header) {
         lane_.words.gap_version.store(version_ + 1, std::memory_order_release);
         before.header->next.store(next_.without_gap().raw, std::memory_order_release);
         return section->leave(), Code::ok;

@@ -1,7 +1,7 @@
 // Refilling: the first row of a gap comes back as a page (protocol 4, refill).
 //
 //   1 the lane's gap version; then the page before the gap: pin, validate; its `next` and last id
-//   2 the row whose first id is the next one, below `dense_from` the nearest (none left: the gap ends); allocate BUILDING(me), the reserve too; lay the row there
+//   2 the row whose first id is the next one, below `dense_from` the nearest (none left: the gap ends, and has no items any more); allocate BUILDING(me), the reserve too; lay the row there
 //   3 pin, validate again; prev; in the stream's section: same gap, same version, then version + 1, and the link as one store that nothing undoes
 //   4 BUILDING -> LINKED; wake all; unpin
 //

@@ -6,6 +6,7 @@
 #include "claim.h"
 #include "each.h"
 #include "gap.h"
+#include "park.h"
 #include "section.h"
 #include "tier_side.h"
 #include "unlink.h"
@@ -130,6 +131,16 @@ bool tombed(const Segment& segment, Binding stream) {
 
 }  // namespace
 
+/// A tomb that was there before us may be of who parks, and he may take it back, or his journal: not from here on, where the stream is not LIVE.
+static Result<bool> tombs_stay(ThreadContext& me, Binding stream) {
+  auto section = Section::enter(me, stream_section(stream.index()));
+  if (!section) return section.status();
+  bool all = true;
+  for (int n = 0; n < kLanes; n++) all = all && ends_in_tomb(Lane(me, stream, n));
+  section->leave();
+  return all;
+}
+
 /// CLEAR of every lane that the tier knows.
 static Status mark_lanes(ThreadContext& me, Binding stream, std::uint64_t upto) {
   for (int n = 0; n < kLanes; n++) {
@@ -161,10 +172,16 @@ Status end_stream(ThreadContext& me, Binding stream, bool keep_name) {
   if (in_state(StreamState::tombed)) return {};  // another has done it
   if (!in_state(StreamState::live) && !in_state(StreamState::clearing)) return Code::not_found;
   std::uint64_t next_id = 0;
-  for (int n = 0; n < kLanes; n++) {
-    Lane lane(me, stream, n);
-    lane.any_state = true;
-    if (Code code = tomb_lane(lane, next_id); code != Code::ok) return lane.error;
+  for (int tries = 0;; tries++) {
+    for (int n = 0; n < kLanes; n++) {
+      Lane lane(me, stream, n);
+      lane.any_state = true;
+      if (Code code = tomb_lane(lane, next_id); code != Code::ok) return lane.error;
+    }
+    auto stay = tombs_stay(me, stream);
+    if (!stay) return stay.status();
+    if (*stay) break;
+    if (tries == kRestarts) return Code::busy;
   }
   // CLEAR in the durable tier before the name goes on: who finds the name empty then may take our word for it. Where that fails, whoever comes
   // by goes on from here.
@@ -229,6 +246,8 @@ void sweep_all_tombed(ThreadContext& me) {
     Status rows;
     if (static_cast<StreamState>(state & 0xff) == StreamState::tombed)
       sweep_tombed(me, Binding::make(i, state >> 28), rows);
+    if (static_cast<StreamState>(state & 0xff) == StreamState::parked)
+      sweep_parked(me, Binding::make(i, state >> 28));
     if (!rows)
       me.pond->say(Severity::warning,
                    "pond " + me.pond->name() +

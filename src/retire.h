@@ -1,7 +1,8 @@
 // Ending a stream: clear, and dropping a scope. The name goes on with a new stream whose ids begin above (protocol 4, drop and clear).
 //
 //   0 the descriptor: LIVE -> CLEARING, never taken back: nobody begins anything new in any lane
-//   1 every lane: seal the tail, then next (or an empty `first`) -> tomb; a pusher's page that was there first: on to it
+//   1 every lane: seal the tail, then next (or an empty `first`) -> tomb; a pusher's page that was there first: on to it; then, in the stream's section:
+//     all lanes end in tombs
 //   2 one directory section: the name's floor rises, it gets a successor or goes, the descriptor is TOMBED
 //   3 a membarrier; CLEAR in the durable tier, then the gaps are cut and the rows erased; then the sweep: READY and CLAIMED -> DONE; late acks are fenced. Who makes a record READY or CLAIMED looks at the
 //     state afterwards: either the sweep saw that record, or its maker sees the state and takes it out itself
@@ -35,7 +36,7 @@ std::uint64_t sweep_tombed(ThreadContext& me, Binding stream, Status& rows);
 /// Step 4 and 5 alone, for who has just discarded a record of its own: what it unlinks may be the last page.
 void finish_tombed(ThreadContext& me, Binding stream);
 
-/// For every TOMBED stream.
+/// For every TOMBED stream, and every PARKED one (park.h).
 void sweep_all_tombed(ThreadContext& me);
 
 }  // namespace headpond::internal

@@ -5,6 +5,7 @@
 #include "directory.h"
 #include "retire.h"
 #include "stream.h"
+#include "unpark.h"
 
 namespace headpond {
 
@@ -58,9 +59,17 @@ Status Scope::configure(const ScopeOptions& options) const {
   if (!members) return members.status();
   for (auto& member : *members)
     if (member.key.kind == Kind::queue || member.key.kind == Kind::log) {
+      std::uint32_t limits = member.key.kind == Kind::queue ? kLimited : 0u;
+      if (member.stream.is_parked()) {
+        Status set = directory.set_parked_policy(member.key, limits | policy, kNotInMemory & ~policy);
+        if (set.ok()) continue;
+        if (set.code() != Code::not_found) return set;
+        auto now = directory.find(member.key);  // somebody has come to it just now
+        if (!now || now->is_parked()) continue;
+        member.stream = *now;
+      }
       Status done = directory.with_stream(member.stream, [&](StreamWords& words) {
-        std::uint32_t limited = member.key.kind == Kind::queue ? kLimited : 0u;
-        words.policy.fetch_or(limited | policy, std::memory_order_seq_cst);
+        words.policy.fetch_or(limits | policy, std::memory_order_seq_cst);
         words.policy.fetch_and(~(kNotInMemory & ~policy), std::memory_order_seq_cst);
       });
       // cleared meanwhile: its successor reads the scope's limits
@@ -83,8 +92,13 @@ Result<std::uint64_t> Scope::clear() const {
         return erased;
       continue;
     }
-    auto retired = retire_stream(*me, member.stream, false);
-    // the name meant something else by then: as if that had come after us
+    Result<std::uint64_t> retired = Code::not_found;
+    int tries = 0;
+    for (Result<Binding> now = member.stream; now && tries < 100; now = directory.find(member.key), tries++) {
+      retired = now->is_parked() ? clear_parked(*me, member.key, false) : retire_stream(*me, *now, false);
+      if (retired || (retired.code() != Code::not_found && retired.code() != Code::busy))
+        break;  // else the name means something else by now
+    }
     if (!retired && retired.code() != Code::not_found) return retired.status();
     taken += retired ? *retired : 0;
   }

@@ -55,7 +55,7 @@ void lay_out(Header& h) {
   set(Table::pins, kMaxThreads);
   set(Table::lives, units);
   set(Table::streams, std::clamp<std::uint64_t>(h.limit_bytes / 1024, 64, 1 << 20));
-  set(Table::slots, std::clamp<std::uint64_t>(h.limit_bytes / 256, 1024, 1 << 24));
+  set(Table::slots, std::clamp<std::uint64_t>(h.limit_bytes / 128, 1024, 1 << 24));
   set(Table::buckets, h.table[static_cast<int>(Table::slots)].capacity);
   set(Table::pages, units);
   std::uint64_t at = 4096;

@@ -1,10 +1,9 @@
 #include "spill.h"
 
 #include <algorithm>
-#include <cstring>
 
-#include "append.h"
 #include "gap.h"
+#include "page_copy.h"
 #include "pages.h"
 #include "retire.h"
 #include "section.h"
@@ -20,9 +19,7 @@ struct Leaving {
   PageView page;
   int hold = -1;                     // -1: the operation pin holds it
   std::uint64_t first = 0, end = 0;  // ids: its first, the one behind its last
-  Weight weight;
-  std::unique_ptr<std::uint64_t[]> copy;  // at the page's offsets
-  std::string_view image;                 // of that
+  PageCopy copy;
 };
 
 class Spiller {
@@ -91,84 +88,17 @@ class Spiller {
 
   /// LINKED -> SPILLING(me), then the copy. False: not it, and it is LINKED again.
   bool mark(const PageView& page, std::uint64_t end, bool beside_gap) {
-    lane_.mark(page);
-    Word& life = lane_.segment.life(page.reference.page()).life;
-    LifeWord linked{life.load(std::memory_order_acquire)};
-    std::uint64_t expected = linked.raw;
-    if (linked.state() != LifeState::linked ||
-        !life.compare_exchange_strong(expected, linked.with(LifeState::spilling, lane_.me.owner).raw,
-                                      std::memory_order_acq_rel))
-      return false;
-    Leaving leaving{.page = page, .first = id_of(page, 0), .end = end, .weight = {}, .copy = {}, .image = {}};
+    if (!mark_page(lane_, page)) return false;
+    Leaving leaving{.page = page, .first = id_of(page, 0), .end = end, .copy = {}};
     // Where nothing is left the page goes by itself. Beside a gap it can't: then a row of its ids alone lets its memory go.
-    if (!copy(leaving) || (leaving.weight.items == 0 && !beside_gap)) return unmark(page), false;
-    if (leaving.weight.items == 0) copy_ids(leaving);
-    if (leaving.weight.ids) page.header->row.store(1, std::memory_order_seq_cst);
+    if (!copy_page(lane_, page, end, leaving.copy) || (leaving.copy.weight.items == 0 && !beside_gap))
+      return unmark_page(lane_, page), false;
+    if (leaving.copy.weight.items == 0) copy_ids(leaving.copy);
+    if (leaving.copy.weight.ids) page.header->row.store(1, std::memory_order_seq_cst);
     if ((leaving.hold = lane_.me.pond->take_hold(lane_.me)) >= 0)
       lane_.me.pond->participant().hold[leaving.hold].store(page.reference.page(), std::memory_order_seq_cst);
     leaving_.push_back(std::move(leaving));
     return true;
-  }
-  void unmark(const PageView& page) {
-    Word& life = lane_.segment.life(page.reference.page()).life;
-    LifeWord now{life.load(std::memory_order_acquire)};
-    std::uint64_t expected = now.with(LifeState::spilling, lane_.me.owner).raw;
-    life.compare_exchange_strong(expected, now.with(LifeState::linked, 0).raw, std::memory_order_acq_rel);
-  }
-
-  // ------------------------------------------------------------------------------------------------------------ 2 copy
-  /// The image: records READY or DONE, of DONE ones no payload. False: another state.
-  bool copy(Leaving& leaving) {
-    const PageView& page = leaving.page;
-    Weight& weight = leaving.weight;
-    leaving.copy = std::make_unique_for_overwrite<std::uint64_t[]>(page.bytes / 8);
-    char* base = reinterpret_cast<char*>(leaving.copy.get());
-    bool log = lane_.is_log();
-    for (std::uint64_t offset = kFirstRecord; page.holds(offset);) {
-      RecordWord word{page.word(offset).load(std::memory_order_acquire)};
-      if (word.state() == RecordState::seal) {
-        std::memcpy(base + offset, &word.raw, 8);
-        weight.end = offset + 8;
-        return seal_image(leaving),
-               word.sealed_ids() == weight.ids && leaving.first + weight.ids == leaving.end;
-      }
-      std::uint64_t extent = page.extent(offset, word), head = extent;
-      bool ready = word.state() == RecordState::ready;
-      if (!extent || (!ready && word.state() != RecordState::done)) return false;
-      if (word.owner() != 0) word = word.acked();
-      if (ready) {
-        std::uint64_t size = page.payload(offset, word).size(),
-                      extra = log ? 0 : prefix_bytes(lane_.number, page, offset, word);
-        weight.items++, weight.bytes += size - std::min(size, extra);
-      } else {
-        head = record_bytes(0, word.flags());
-        std::memset(base + offset + head, 0, extent - head);
-      }
-      std::uint64_t lease = page.lease(offset).load(std::memory_order_acquire);
-      std::memcpy(base + offset, &word.raw, 8), std::memcpy(base + offset + 8, &lease, 8);
-      std::memcpy(base + offset + kRecordHeader, page.base + offset + kRecordHeader, head - kRecordHeader);
-      weight.ids += word.ids(), offset += extent;
-    }
-    return false;
-  }
-  /// All of the page's ids as DONE.
-  void copy_ids(Leaving& leaving) {
-    std::uint64_t spans = (leaving.weight.ids + 0xfffe) / 0xffff, left = leaving.weight.ids;
-    leaving.copy = std::make_unique<std::uint64_t[]>(kFirstRecord / 8 + spans * 2 + 1);
-    std::uint64_t* at = leaving.copy.get() + kFirstRecord / 8;
-    for (std::uint64_t n; left; left -= n, at += 2) {
-      n = std::min<std::uint64_t>(left, 0xffff);
-      *at = RecordWord::make(RecordState::done, 0, static_cast<std::uint32_t>(n), 0).raw;
-    }
-    *at = RecordWord::seal(static_cast<std::uint32_t>(leaving.weight.ids)).raw;
-    leaving.weight.end = static_cast<std::uint64_t>(at + 1 - leaving.copy.get()) * 8;
-    seal_image(leaving);
-  }
-  static void seal_image(Leaving& leaving) {
-    ImageHeader header{kImageFormat, 0};
-    char* begin = reinterpret_cast<char*>(leaving.copy.get()) + kFirstRecord - sizeof header;
-    std::memcpy(begin, &header, sizeof header);
-    leaving.image = {begin, leaving.weight.end - kFirstRecord + sizeof header};
   }
 
   // ---------------------------------------------------------------------------------------------------------- 3 commit
@@ -179,18 +109,14 @@ class Spiller {
     std::vector<TierPage> rows;
     std::uint64_t now = sys::wall_ms();
     for (const Leaving& leaving : leaving_) {
-      if (leaving.weight.ids == 0) continue;  // sealed empty: nothing to bring back
+      if (leaving.copy.weight.ids == 0) continue;  // sealed empty: nothing to bring back
       rows.push_back({.stream = id_,
                       .first = leaving.first,
                       .last = leaving.end - 1,
-                      .records = static_cast<std::uint32_t>(leaving.weight.items),
+                      .records = static_cast<std::uint32_t>(leaving.copy.weight.items),
                       .created_ms = now,
-                      .bytes = leaving.image});
-      Word& largest = lane_.segment.header().largest_spilled;
-      std::uint64_t units = leaving.page.bytes / kUnit;
-      for (std::uint64_t seen = largest.load();
-           seen < units && !largest.compare_exchange_weak(seen, units);) {
-      }
+                      .bytes = leaving.copy.image});
+      note_spilled(lane_.segment, leaving.page.bytes);
     }
     auto tier = lane_.me.pond->tier_side().tier(lane_.me);
     if (!tier) return lane_.failed(tier.status());
@@ -202,37 +128,11 @@ class Spiller {
 
   // ------------------------------------------------------------------------------------------------------------ 4 take
   /// A log's words never change; in a queue every copied record becomes ours.
-  bool take(Leaving& leaving) {
-    if (lane_.is_log() || leaving.weight.items == 0) return true;
-    const char* base = reinterpret_cast<const char*>(leaving.copy.get());
-    for (std::uint64_t offset = kFirstRecord;;) {
-      RecordWord copied;
-      std::memcpy(&copied.raw, base + offset, 8);
-      if (copied.state() == RecordState::seal) return true;
-      if (copied.state() == RecordState::ready) {
-        std::uint64_t expected = copied.raw;
-        RecordWord mine = copied.with_state(RecordState::spilling).with_owner(lane_.me.owner);
-        if (!leaving.page.word(offset).compare_exchange_strong(expected, mine.raw, std::memory_order_acq_rel))
-          return false;
-      }
-      offset += leaving.page.extent(offset, copied);
-    }
-  }
+  bool take(Leaving& leaving) { return lane_.is_log() || take_records(lane_, leaving.page, leaving.copy); }
 
   /// Steps 1 to 4 undone.
   void stay(Leaving& leaving) {
-    const PageView& page = leaving.page;
-    for (std::uint64_t offset = kFirstRecord; page.holds(offset);) {
-      RecordWord word{page.word(offset).load(std::memory_order_acquire)};
-      if (word.raw == 0 || word.state() == RecordState::seal) break;
-      std::uint64_t extent = page.extent(offset, word), mine = word.raw;
-      if (!extent) break;
-      if (word.state() == RecordState::spilling && word.owner() == lane_.me.owner &&
-          page.word(offset).compare_exchange_strong(mine, word.ready().raw, std::memory_order_acq_rel))
-        discard_if_cleared(lane_, page, offset, 1);
-      offset += extent;
-    }
-    unmark(page);
+    give_back_page(lane_, leaving.page);
     stayed_ = out_.busy = true;
   }
 
@@ -249,7 +149,7 @@ class Spiller {
     if (!link.gap() && end_of(before) != leaving.first) return false;
     PageView behind = in_section(lane_, next.without_gap());
     if (!behind || (!next.gap() && id_of(behind, 0) != leaving.end)) return false;
-    std::uint64_t items = leaving.weight.items, bytes = leaving.weight.bytes;
+    std::uint64_t items = leaving.copy.weight.items, bytes = leaving.copy.weight.bytes;
     for (const PageView* side : {&before, &page}) {
       if (!Reference{side->header->next.load(std::memory_order_relaxed)}.gap()) continue;
       items += side->header->gap_items.load(std::memory_order_relaxed);
@@ -318,7 +218,8 @@ Code spill_lane(Lane& lane, SpillFrom from, std::uint64_t bytes, Spilled& out) {
   return Spiller(lane, out).run(from, bytes);
 }
 
-Status spill_some(ThreadContext& me, std::uint64_t bytes, Spilled& out) {
+Status spill_some(ThreadContext& me, std::uint64_t bytes, Spilled& out,
+                  std::initializer_list<SpillFrom> passes) {
   Segment& segment = me.pond->segment();
   struct Victim {
     std::uint64_t last_use;
@@ -337,7 +238,7 @@ Status spill_some(ThreadContext& me, std::uint64_t bytes, Spilled& out) {
   std::stable_sort(victims.begin(), victims.end(),
                    [](const Victim& a, const Victim& b) { return a.last_use < b.last_use; });
   constexpr int kOrder[] = {kDeadLane, 0, 1, 2, 3, 4, 5, 6, 7};
-  for (SpillFrom from : {SpillFrom::cold, SpillFrom::any}) {
+  for (SpillFrom from : passes) {
     for (const Victim& victim : victims) {
       me.pond->touch(victim.stream.index());
       for (int number : kOrder)

@@ -18,6 +18,7 @@
 #pragma once
 
 #include <algorithm>
+#include <initializer_list>
 
 #include "lane.h"
 
@@ -45,8 +46,9 @@ inline std::uint64_t spill_step(const Segment& segment) {
   return std::min<std::uint64_t>(kSpilledAtOnce * segment.max_page_bytes(), segment.limit_bytes() / 8);
 }
 
-/// Spills about `bytes` from whatever was not used for longest: `cold` pages of all lanes first, then `any`. Dead letters before items, low priorities
+/// Spills about `bytes` from whatever was not used for longest, pass by pass until one has moved something: `cold` pages of all lanes, then `any`. Dead letters before items, low priorities
 /// before high ones; delayed items never, they must be seen when they are due. Answers as above.
-Status spill_some(ThreadContext& me, std::uint64_t bytes, Spilled& out);
+Status spill_some(ThreadContext& me, std::uint64_t bytes, Spilled& out,
+                  std::initializer_list<SpillFrom> passes = {SpillFrom::cold, SpillFrom::any});
 
 }  // namespace headpond::internal

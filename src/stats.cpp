@@ -26,7 +26,7 @@ Code queue_stats(ThreadContext& me, Binding stream, QueueStats& out, Status& err
     if (Code code = count_lane(lane, true, count); code != Code::ok)
       return error = std::move(lane.error), code;
     out.payload_bytes += count.payload_bytes, out.page_bytes += count.page_bytes,
-        out.spilled += count.spilled, out.spilled_bytes += count.spilled_bytes, out.gaps += count.gaps;
+        out.spilled += count.spilled;
     if (n == kDelayedLane)
       out.delayed += count.ready + count.claimed;
     else if (n == kDeadLane)
@@ -53,6 +53,7 @@ Code log_stats(ThreadContext& me, Binding stream, LogStats& out, Status& error) 
       lane,
       [&](const PageView& page) {
         if (id_of(page, 0) > seen || !seen) out.page_bytes += page.bytes;
+        seen = std::max(seen, id_of(page, 0) - 1);  // what was before is trimmed
         return true;
       },
       [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
@@ -71,12 +72,10 @@ Code log_stats(ThreadContext& me, Binding stream, LogStats& out, Status& error) 
         std::uint64_t begin = seen + 1, end = id_of(behind, 0);
         if (end <= begin || !readable) return Code::ok;
         out.last_seq = seen = end - 1;
-        out.gaps++;
         std::uint64_t live = std::min(gap.items, end - std::min(end, std::max(begin, out.trimmed)));
         if (!live) return Code::ok;
         if (!out.first_seq) out.first_seq = std::max(begin, out.trimmed);
-        std::uint64_t bytes = gap.bytes * live / gap.items;
-        out.records += live, out.spilled += live, out.payload_bytes += bytes, out.spilled_bytes += bytes;
+        out.records += live, out.spilled += live, out.payload_bytes += gap.bytes * live / gap.items;
         return Code::ok;
       });
   if (!out.last_seq) out.last_seq = lane.stream.first_id.load(std::memory_order_relaxed) - 1;
@@ -96,6 +95,31 @@ Recovered pond_recovered(const Attachment& pond) noexcept {
   return out;
 }
 
+namespace {
+
+/// From what a parked name keeps.
+void parked_info(const Parked& parked, std::uint64_t now_us, StreamInfo& out) {
+  out.parked = true;
+  out.idle = milliseconds(parked.last_use < now_us ? (now_us - parked.last_use) / 1000 : 0);
+  QueueStats& queue = out.queue;
+  LogStats& log = out.log;
+  for (const ParkedLane& lane : parked.lanes) {
+    if (out.kind == StreamInfo::Kind::log) {
+      log.records = log.spilled = lane.items, log.payload_bytes = lane.bytes;
+      log.first_seq = lane.items ? std::max(lane.first, parked.trimmed) : 0, log.last_seq = lane.next - 1;
+      continue;
+    }
+    (lane.number == kDeadLane ? queue.dead : queue.ready) += lane.items;
+    queue.spilled += lane.items, queue.payload_bytes += lane.bytes;
+    if (lane.number != kDeadLane) queue.pushed += lane.next - parked.first_id;
+  }
+  log.trimmed = out.kind == StreamInfo::Kind::log ? parked.trimmed : 0;
+  if (out.kind == StreamInfo::Kind::log && !log.last_seq) log.last_seq = parked.first_id - 1;
+  queue.paused = parked.policy & kPaused, queue.draining = parked.policy & kDraining;
+}
+
+}  // namespace
+
 Result<Stats> pond_stats(Attachment& pond) {
   if (Code usable = pond.usable(); usable != Code::ok) return usable;
   ThreadContext* me = pond.thread();
@@ -108,7 +132,7 @@ Result<Stats> pond_stats(Attachment& pond) {
   out.segment_bytes = segment.used_bytes();
   out.largest_free_bytes = largest_free_run(segment) * kUnit;
   out.max_participants = segment.max_participants();
-  out.recovered = pond_recovered(pond), out.durable = durable_stats(*me);
+  out.recovered = pond_recovered(pond);
   std::map<std::uint32_t, std::uint64_t> claims;
 
   auto entries = Directory(*me).list();
@@ -116,10 +140,16 @@ Result<Stats> pond_stats(Attachment& pond) {
   std::uint64_t now_us = sys::coarse_us();
   for (auto& entry : *entries) {
     if (entry.key.kind != Kind::queue && entry.key.kind != Kind::log) continue;
-    StreamWords& words = segment.stream(entry.stream.index());
     StreamInfo info;
     info.kind = entry.key.kind == Kind::queue ? StreamInfo::Kind::queue : StreamInfo::Kind::log;
     info.scope = entry.key.scope, info.name = entry.key.name, info.key = entry.key.key;
+    if (entry.stream.is_parked()) {
+      parked_info(entry.parked, now_us, info);
+      out.streams++, out.parked++;
+      out.details.push_back(std::move(info));
+      continue;
+    }
+    StreamWords& words = segment.stream(entry.stream.index());
     if (words.used.exchange(0, std::memory_order_relaxed))
       words.last_use.store(now_us, std::memory_order_relaxed);
     std::uint64_t used = words.last_use.load(std::memory_order_relaxed);
@@ -128,7 +158,7 @@ Result<Stats> pond_stats(Attachment& pond) {
     pond.touch(entry.stream.index());
     Code code = info.kind == StreamInfo::Kind::queue ? queue_stats(*me, entry.stream, info.queue, error)
                                                      : log_stats(*me, entry.stream, info.log, error);
-    if (code == Code::not_found) continue;  // cleared meanwhile
+    if (code == Code::not_found) continue;  // cleared meanwhile, or parked just now
     if (code != Code::ok) return error;
     if (info.kind == StreamInfo::Kind::queue && info.queue.claimed)
       for (int n = 0; n < kPriorities; n++) {
@@ -197,6 +227,7 @@ std::string Stats::json() const {
                       {"segment_bytes", segment_bytes},
                       {"largest_free_bytes", largest_free_bytes},
                       {"streams", streams},
+                      {"parked", parked},
                       {"participants", participants},
                       {"max_participants", max_participants}};
   if (recovered.epoch)
@@ -211,16 +242,6 @@ std::string Stats::json() const {
                       {"damaged_items", recovered.damaged_items},
                       {"lost_records", recovered.lost_records},
                       {"unknown_items", recovered.unknown_items}};
-  if (durable.used) {
-    j["durable"] = {{"file_bytes", durable.file_bytes},
-                    {"wal_bytes", durable.wal_bytes},
-                    {"free_bytes", durable.free_bytes},
-                    {"commits", durable.commits},
-                    {"commit_us", durable.commit_time.count()},
-                    {"last_commit", durable.last_commit},
-                    {"waiting", durable.waiting}};
-    if (!durable.trouble) j["durable"]["trouble"] = text(durable.trouble.text());
-  }
   j["workers"] = nlohmann::json::array();
   for (const WorkerInfo& w : workers)
     j["workers"].push_back({{"pid", w.pid},
@@ -240,12 +261,11 @@ std::string Stats::json() const {
                              {"payload_bytes", s.queue.payload_bytes},
                              {"page_bytes", s.queue.page_bytes},
                              {"spilled", s.queue.spilled},
-                             {"spilled_bytes", s.queue.spilled_bytes},
-                             {"gaps", s.queue.gaps},
                              {"pushed", s.queue.pushed},
                              {"oldest_age_ms", s.queue.oldest_age.count()},
                              {"paused", s.queue.paused},
                              {"draining", s.queue.draining},
+                             {"parked", s.parked},
                              {"idle_ms", s.idle.count()}});
     else
       j["logs"].push_back({{"scope", text(s.scope)},
@@ -255,11 +275,10 @@ std::string Stats::json() const {
                            {"payload_bytes", s.log.payload_bytes},
                            {"page_bytes", s.log.page_bytes},
                            {"spilled", s.log.spilled},
-                           {"spilled_bytes", s.log.spilled_bytes},
-                           {"gaps", s.log.gaps},
                            {"first_seq", s.log.first_seq},
                            {"last_seq", s.log.last_seq},
                            {"trimmed", s.log.trimmed},
+                           {"parked", s.parked},
                            {"idle_ms", s.idle.count()}});
   }
   return j.dump();

@@ -4,9 +4,11 @@
 
 #include "delay.h"
 #include "durable.h"
+#include "park.h"
 #include "reap.h"
 #include "retire.h"
-#include "spill.h"
+#include "room.h"
+#include "unpark.h"
 
 namespace headpond::internal {
 
@@ -19,12 +21,21 @@ Status Stream::explain(Code code) const {
   return code;
 }
 
+// Bytes of pages that go where all descriptors are taken: some hundred streams.
+constexpr std::uint64_t kBindMakesRoom = 1 << 18;
+
 Status Stream::bind(ThreadContext& me, bool create, Binding& binding) {
   Directory directory(me);
-  auto found = create ? directory.find_or_create(key_) : directory.find(key_);
-  if (create && found.code() == Code::full) {
+  Result<Binding> found = Code::busy;
+  for (int tries = 0; tries < 200 && found.code() == Code::busy; tries++) {
+    found = create ? directory.find_or_create(key_) : directory.find(key_);
+    if (found && found->is_parked()) found = wake(me, *found);
+    if (found.code() != Code::full || tries > 20) continue;
     make_room(me);  // descriptors of cleared streams may come free
-    found = directory.find_or_create(key_);
+    ParkCount parked;
+    Status done = park_some(me, kBindMakesRoom, parked);
+    if (!done) return done;
+    if (parked.streams || tries == 0) found = Code::busy;
   }
   if (!found) return found.status();
   binding = *found;
@@ -33,8 +44,15 @@ Status Stream::bind(ThreadContext& me, bool create, Binding& binding) {
   return {};
 }
 
+/// The name is parked, or was just now: a stream of it again. `busy`: look again.
+Result<Binding> Stream::wake(ThreadContext& me, Binding parked) {
+  if (!parked.ending()) return unpark(me, key_);
+  auto cleared = clear_parked(me, key_, true);  // whoever began that was killed, or is slow
+  return cleared ? Status(Code::busy) : cleared.status();
+}
+
 /// Its tomb was met, or another life of the descriptor. If the name still means it, whoever began to clear it was
-/// killed or is slow: the name gets its successor. The sweep is the clearer's, which counts, or its reaper's. Not ok: what keeps it from
+/// killed or is slow: the name gets its successor; who began to park it, likewise. The sweep is the clearer's, which counts, or its reaper's. Not ok: what keeps it from
 /// ending.
 Status Stream::lost(ThreadContext& me, Binding binding) {
   auto named = Directory(me).find(key_);
@@ -42,7 +60,7 @@ Status Stream::lost(ThreadContext& me, Binding binding) {
   bool clearing =
       state >> 28 == binding.generation() && static_cast<StreamState>(state & 0xff) == StreamState::clearing;
   Status ended;
-  if (named && *named == binding && clearing) ended = end_stream(me, binding, true);
+  if (named && *named == binding) ended = clearing ? end_stream(me, binding, true) : finish_park(me, binding);
   std::uint64_t expected = binding.raw;
   binding_.compare_exchange_strong(expected, 0, std::memory_order_acq_rel);
   return ended.code() == Code::not_found ? Status() : ended;
@@ -112,8 +130,12 @@ Code Stream::within_limits(ThreadContext& me, Binding binding, std::uint64_t ite
     Load load;
     auto members = directory.list(&key_.scope);
     if (!members) return error = members.status(), error.code();
-    for (auto& member : *members)
-      if (member.key.kind == Kind::queue) (void)load.add(me, member.stream);
+    for (auto& member : *members) {
+      if (member.key.kind != Kind::queue) continue;
+      if (!member.stream.is_parked()) (void)load.add(me, member.stream);
+      for (const ParkedLane& lane : member.parked.lanes)
+        if (lane.number != kDeadLane) load.items += lane.items, load.bytes += lane.bytes;
+    }
     if (!check(load, scope_items, scope->second, "scope")) return kLimitReached;
   }
   // Shared out among those who may push at the same time; without limits left, enough not to ask at each push.
@@ -158,7 +180,7 @@ Status Stream::with_room(std::optional<milliseconds> full_timeout,
       if (look) make_room(me), once_more();
       while (last == Code::full && spills) {
         Spilled out;
-        Status spilled = spill_some(me, spill_step(segment), out);
+        Status spilled = make_space(me, spill_step(segment), out);
         // Others keep the tier busy, or were stopped with us: tried again while the call may wait.
         held_up = spilled.code() == Code::timeout;
         if (!spilled) return error = std::move(spilled), last = error.code(), error.code();

@@ -96,6 +96,7 @@ class Stream {
 
  private:
   Status bind(ThreadContext& me, bool create, Binding& binding);
+  Result<Binding> wake(ThreadContext& me, Binding parked);
   Status lost(ThreadContext& me, Binding binding);
   Status explain(Code code) const;
   Code within_limits(ThreadContext& me, Binding binding, std::uint64_t items, std::uint64_t bytes,

@@ -26,6 +26,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "headpond/status.h"
@@ -64,6 +65,12 @@ struct TierNames {
   std::uint64_t cleared_upto = 0;
 };
 
+/// Of a stream that is stored as a whole up to an id: ids below of which the rows stay as they are.
+struct TierKept {
+  std::uint64_t stream = 0, end = 0;                            // end: behind the last
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;  // first to last, rising
+};
+
 struct TierTotals {
   std::uint64_t rows = 0, records = 0, bytes = 0;
 };
@@ -99,15 +106,13 @@ struct TierIdentity {
 /// Snapshots; the counts are of this process since it opened the tier.
 struct TierFigures {
   std::uint64_t file_bytes = 0, wal_bytes = 0;  // of all files, on disk now
-  std::uint64_t free_bytes = 0;                 // of these, in pages that are free
   std::uint64_t pages_stored = 0, pages_loaded = 0, bytes_stored = 0,
                 bytes_kept = 0;  // kept: after compression
   std::uint64_t commits = 0, full_commits = 0, checkpoints = 0, vacuums = 0;
   /// How often a sync failed. When it has risen, pages stored since the last good barrier() may not be on disk: store them again, or
   /// keep their journal entries.
   std::uint64_t failed_syncs = 0;
-  /// What the last checkpoint or vacuum answered: it fails without failing the call after which it ran, and is tried again by the next. If that was ok,
-  /// what keeps the free pages from being counted.
+  /// What the last checkpoint or vacuum answered: it fails without failing the call after which it ran, and is tried again by the next.
   Status upkeep;
 };
 
@@ -121,6 +126,8 @@ class Tier {
   // ------------------------------------------------------------------------------------------------------------- names
   /// Says what a stream id stands for. Power-safe. Again with the same names is fine, with others `exists`. `cleared_upto` only rises.
   virtual Status declare(const TierNames& names, std::uint64_t deadline_us) = 0;
+  /// The same for many, in one transaction: all or none.
+  virtual Status declare_all(std::span<const TierNames> names, std::uint64_t deadline_us) = 0;
   /// Records that ids up to this one of the stream are cleared. Power-safe; before their rows are erased, so that rows which a power
   /// cut brings back are known for leftovers. `not_found`: no such stream.
   virtual Status clear(std::uint64_t stream, std::uint64_t upto, std::uint64_t deadline_us) = 0;
@@ -133,6 +140,10 @@ class Tier {
   /// Stores these pages in one transaction: all or none. A row with the same (stream, first) is replaced. `invalid`: a stream that was
   /// not declared, or numbers out of range; `too_large`: a page over the limit. 16 pages of 64 KiB a call are cheap, one is dear.
   virtual Status store(std::span<const TierPage> pages, std::uint64_t deadline_us) = 0;
+  /// Stores these pages, and makes them all that these streams have below their ends but for the rows that begin in a range which is to be kept: in one transaction.
+  /// Each page is of one of the streams. Answers as store().
+  virtual Status store_whole(std::span<const TierPage> pages, std::span<const TierKept> streams,
+                             std::uint64_t deadline_us) = 0;
   /// Exactly that row. `not_found`; `corruption` names the ids when the row is damaged: of one row, writing goes on.
   virtual Result<TierRow> load(std::uint64_t stream, std::uint64_t first, std::uint64_t deadline_us) = 0;
   /// The row with the smallest first >= at_least.

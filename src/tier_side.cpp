@@ -99,34 +99,58 @@ void TierSide::use(std::shared_ptr<Tier> tier) {
 
 // ----------------------------------------------------------------------------------------------------------------- streams
 
-Result<std::uint64_t> TierSide::declared_id(Lane& lane) {
-  Directory directory(lane.me);
+Result<std::uint64_t> TierSide::give_id(Lane& lane) {
   if (!lane.stream.id.load(std::memory_order_acquire)) {
     // Never undone: a number that its taker did not live to use is lost, no more.
-    Status given = directory.with_stream(lane.binding, [&](StreamWords& words) {
+    Status given = Directory(lane.me).with_stream(lane.binding, [&](StreamWords& words) {
       if (words.id.load(std::memory_order_acquire)) return;
       std::uint64_t id = lane.segment.header().stream_ids.fetch_add(1, std::memory_order_acq_rel) + 1;
       words.id.store(id, std::memory_order_release);
     });
     if (!given) return given;
   }
-  std::uint64_t id = id_of(lane);
-  {
-    std::lock_guard lock(mutex_);
-    if (declared_.count(id)) return id;
-  }
-  auto open = tier(lane.me);
-  if (!open) return open.status();
-  auto key = directory.key_of(lane.binding);
+  return id_of(lane);
+}
+
+bool TierSide::is_declared(std::uint64_t id) {
+  std::lock_guard lock(mutex_);
+  return declared_.count(id) != 0;
+}
+
+Result<TierNames> TierSide::names_of(Lane& lane) {
+  auto key = Directory(lane.me).key_of(lane.binding);
   if (!key) return key.status();
   TierNames names;
-  names.stream = id, names.scope = key->scope, names.ns = key->name, names.name = key->key;
+  names.stream = id_of(lane), names.scope = key->scope, names.ns = key->name, names.name = key->key;
   names.kind = static_cast<std::uint8_t>(key->kind);
-  if (Status declared = (*open)->declare(names, sys::precise_us() + kStorePatienceUs); !declared)
+  return names;
+}
+
+Result<std::uint64_t> TierSide::declared_id(Lane& lane) {
+  Lane* one = &lane;
+  if (Status declared = declare(lane.me, {&one, 1}); !declared) return declared;
+  return id_of(lane);
+}
+
+Status TierSide::declare(ThreadContext& me, std::span<Lane* const> lanes) {
+  // Where none has an id yet, the tier says which were given before: it comes first.
+  auto open = lanes.empty() ? Result<Tier*>(nullptr) : tier(me);
+  if (!open) return open.status();
+  std::vector<TierNames> names;
+  for (Lane* lane : lanes) {
+    auto id = give_id(*lane);
+    if (!id) return id.status();
+    if (is_declared(*id)) continue;
+    auto of = names_of(*lane);
+    if (!of) return of.status();
+    names.push_back(std::move(*of));
+  }
+  if (names.empty()) return {};
+  if (Status declared = (*open)->declare_all(names, sys::precise_us() + kStorePatienceUs); !declared)
     return declared;
   std::lock_guard lock(mutex_);
-  declared_.insert(id);
-  return id;
+  for (const TierNames& of : names) declared_.insert(of.stream);
+  return {};
 }
 
 // ------------------------------------------------------------------------------------------------------------------- rows

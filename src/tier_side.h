@@ -35,6 +35,8 @@ class TierSide {
 
   /// The id of a lane in the tier, given and declared if it has none. `not_found`: the stream is gone.
   Result<std::uint64_t> declared_id(Lane& lane);
+  /// The same for many lanes, in one transaction.
+  Status declare(ThreadContext& me, std::span<Lane* const> lanes);
   /// The same if the lane ever spilled; 0: never.
   static std::uint64_t id_of(const Lane& lane) {
     std::uint64_t id = lane.stream.id.load(std::memory_order_acquire);
@@ -69,6 +71,9 @@ class TierSide {
   void cache(std::shared_ptr<const SpilledPage> row);
 
  private:
+  static Result<std::uint64_t> give_id(Lane& lane);
+  bool is_declared(std::uint64_t id);
+  static Result<TierNames> names_of(Lane& lane);
   Status remember_identity(ThreadContext& me, Tier& tier, bool known);
 
   struct Forgotten {

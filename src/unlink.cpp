@@ -16,23 +16,26 @@ bool trimmed_away(const Lane& lane, const PageView& page) {
   return next && next.header->first_seq.load(std::memory_order_relaxed) <= below;
 }
 
-bool is_live(const Lane& lane) {
-  return static_cast<StreamState>(lane.stream.state.load(std::memory_order_acquire) & 0xff) ==
-         StreamState::live;
+StreamState state_of(const Lane& lane) {
+  return static_cast<StreamState>(lane.stream.state.load(std::memory_order_acquire) & 0xff);
+}
+
+bool is_linked(const Lane& lane, const PageView& page) {
+  return LifeWord{lane.segment.life(page.reference.page()).life.load(std::memory_order_acquire)}.state() ==
+         LifeState::linked;
 }
 
 /// `next` is what was read before: what is not 0 stands still in this section, while a builder may end a 0 at any time. The ends of a gap
 /// stay: they say which ids are in it. But a log's first page goes when all of the gap behind it is trimmed.
 bool may_go(const Lane& lane, const PageView& before, const PageView& page, Reference next) {
   if (next.raw == 0) return false;  // a builder may be on its way: the last page stays
+  if (state_of(lane) == StreamState::parked)
+    return !before && is_linked(lane, page) && (lane.is_log() || advance_done(page));
   if (before && Reference{before.header->next.load(std::memory_order_relaxed)}.gap()) return false;
   if (next.gap() && (before || !lane.is_log())) return false;
-  bool tombed = static_cast<StreamState>(lane.stream.state.load(std::memory_order_acquire) & 0xff) ==
-                StreamState::tombed;
+  bool tombed = state_of(lane) == StreamState::tombed;
   if (next.is_tomb() && !tombed) return false;
-  LifeWord life{lane.segment.life(page.reference.page()).life.load(std::memory_order_acquire)};
-  return life.state() == LifeState::linked &&
-         (lane.is_log() && !tombed ? trimmed_away(lane, page) : advance_done(page));
+  return is_linked(lane, page) && (lane.is_log() && !tombed ? trimmed_away(lane, page) : advance_done(page));
 }
 
 }  // namespace
@@ -44,6 +47,14 @@ PageView in_section(const Lane& lane, Reference r) {
   if (life.generation() != r.generation() || !life.reachable()) return {};
   char* base = lane.segment.page(r.page());
   return {r.without_gap(), reinterpret_cast<PageHeader*>(base), base, lane.segment.page_bytes(r.page())};
+}
+
+bool ends_in_tomb(const Lane& lane) {
+  Hops hops(lane.segment);
+  Reference next{lane.words.first.load(std::memory_order_acquire)};
+  for (PageView page = in_section(lane, next); page && !hops.too_many(); page = in_section(lane, next))
+    next = Reference{page.header->next.load(std::memory_order_acquire)};
+  return next.is_tomb();
 }
 
 bool advance_done(const PageView& page, std::uint64_t end) {
@@ -91,7 +102,7 @@ void unlink_done(Lane& lane, Reference target) {
           // The chain first, then the life: whoever finds LIMBO knows that the chain change is committed or in the journal.
           section->set(before ? before.header->next : lane.words.first, next.without_gap().raw);
           // Read behind the look that found all DONE: where that is so because the stream was parked or cleared, its rows are others' matter.
-          if (page.header->row.load(std::memory_order_acquire) && is_live(lane))
+          if (page.header->row.load(std::memory_order_acquire) && state_of(lane) == StreamState::live)
             rows.push_back(page.header->first_seq.load(std::memory_order_relaxed));
           LifeWord life{lane.segment.life(page.reference.page()).life.load(std::memory_order_acquire)};
           // a spiller was faster

@@ -1,4 +1,4 @@
-// Walks the whole segment and checks I1 to I16 of layout.h, and what is in the durable tier as far as the segment says that there is something. Others go on meanwhile, so what looks wrong is looked at again before it is said.
+// Walks the whole segment and checks I1 to I19 of layout.h, and what is in the durable tier as far as the segment says that there is something. Others go on meanwhile, so what looks wrong is looked at again before it is said.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -59,7 +59,7 @@ class Verifier {
     ids(out);
     for (const Gap& gap : gaps_)
       if (Status read = rows(gap, out); !read) return read;
-    return {};
+    return verify_parked(me_, out);
   }
 
   /// I15.
@@ -71,7 +71,8 @@ class Verifier {
     for (std::uint32_t i = 0; i < used; i++) {
       std::uint64_t state = segment_.stream(i).state.load(std::memory_order_acquire),
                     id = segment_.stream(i).id.load(std::memory_order_acquire);
-      if (static_cast<StreamState>(state & 0xff) == StreamState::free || !id) continue;
+      auto now = static_cast<StreamState>(state & 0xff);
+      if (now == StreamState::free || now == StreamState::parked || !id) continue;
       if (id > last || !of.emplace(id, i).second)
         out.problems.push_back("I15: stream " + std::to_string(i) + " has id " + std::to_string(id) +
                                (id > last ? ", which was never given" : ", and so has another"));

@@ -14,6 +14,7 @@
 //   reference page 27 | gap 1 | generation 36                 page is the unit's number + 1; names a page in ONE life
 //             0: none; page 0 with a generation: an empty `first` of that descriptor; page all ones: the tomb
 //   binding   index 28 | generation 36                        names a stream descriptor in one life
+//             index all ones: parked; slot 32 | ending 1 instead of a generation
 //   hints     offset 32 | ids or epoch 32
 //   due       version 16 | ms 48                              0 ms: nothing is due
 #pragma once
@@ -206,6 +207,14 @@ struct Binding {
   std::uint64_t raw = 0;
   constexpr std::uint32_t index() const { return raw & 0xfffffff; }
   constexpr std::uint64_t generation() const { return raw >> 28; }
+  /// In a directory entry: no descriptor, but the slots with a parked stream's words; `ending`: it is being cleared, and that never goes back.
+  constexpr bool is_parked() const { return index() == 0xfffffff; }
+  constexpr std::uint32_t slot() const { return static_cast<std::uint32_t>(raw >> 28); }
+  constexpr bool ending() const { return raw >> 60 & 1; }
+  constexpr Binding with_ending() const { return {raw | 1ULL << 60}; }
+  static constexpr Binding parked(std::uint32_t slot) {
+    return {0xfffffff | static_cast<std::uint64_t>(slot) << 28};
+  }
   constexpr explicit operator bool() const { return raw != 0; }
   static constexpr Binding make(std::uint32_t index, std::uint64_t generation) {
     return {index | generation << 28};

@@ -53,6 +53,16 @@ struct ScopeOptions {
   Durability durability = Durability::memory;
 };
 
+/// When streams (queues and logs) that nobody uses leave the segment, and the pond. Every operation is use, pops and reads, too; stats() is none. Coarse: whether
+/// a stream was popped from is noticed by the next look. Never taken are streams with claims, reservations, delayed items, scans, or somebody waiting.
+struct GcOptions {
+  /// Idle for so long: its items move to the durable tier and its pages go; the name keeps 0.4 KiB. Whoever comes to it next brings it back, in some ms. 1 ms
+  /// to 10 years; 0: never.
+  milliseconds spill_idle{0};
+  /// Idle for so long: it is dropped, with its items, its dead letters and its name, and the cursors of a log; ids go on above if the name comes again. 0: never.
+  milliseconds drop_idle{0};
+};
+
 /// How a pond is opened. What the creator fixes is marked (fixed): another explicit value when attaching is the error `exists`; no value
 /// takes what is there.
 struct Options {
@@ -82,6 +92,8 @@ struct Options {
   /// A thread that reaps dead processes as soon as the kernel shows their death, and gives back memory. Without it the next
   /// participant that waits, finds nothing, or attaches does so.
   bool maintenance = false;
+  /// What that thread parks and drops, some times in the shorter of both limits, and once a second at most. Off by default.
+  GcOptions gc = {};
   /// Receives what the library has to say; it says nothing if this is empty. May be called by any thread, the maintenance thread too.
   std::function<void(Severity, std::string_view)> log = {};
 };

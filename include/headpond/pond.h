@@ -21,6 +21,7 @@ struct StreamInfo {
   QueueStats queue;      // if it is a queue
   LogStats log;          // if it is a log
   milliseconds idle{0};  // since the last operation on it
+  bool parked = false;   // it left the segment: `queue` and `log` say what its name keeps
 };
 
 struct WorkerInfo {
@@ -51,32 +52,17 @@ struct Recovered {
   std::uint64_t unknown_items = 0;  // the same of queues: items that were consumed, or are gone
 };
 
-/// The durable tier at one moment. All 0 where nothing was ever spilled or durable.
-struct DurableStats {
-  bool used = false;             // it was opened since the segment was made, by anybody
-  std::uint64_t file_bytes = 0;  // of its files on disk, all of them
-  std::uint64_t wal_bytes = 0;   // of these, in write-ahead logs
-  std::uint64_t free_bytes = 0;  // of these, in pages that are used again before the files grow
-  /// Synced commits of durable operations, by all processes together: rows that were ever written to the journal.
-  std::uint64_t commits = 0;
-  std::chrono::microseconds commit_time{0};  // what one takes, lately; 0: there was none
-  std::uint64_t last_commit = 0;             // operations that shared the last one
-  std::uint64_t waiting = 0;                 // operations that are posted, and not on disk yet
-  /// ok; or what keeps this process from the tier, or kept its last checkpoint from its end.
-  Status trouble;
-};
-
 struct HEADPOND_API Stats {
   std::string pond;
   std::uint64_t limit_bytes = 0;
   std::uint64_t page_bytes = 0;     // pages in use
   std::uint64_t segment_bytes = 0;  // shared memory that the segment takes, tables included
   std::uint64_t largest_free_bytes = 0;
-  std::uint64_t streams = 0;
+  std::uint64_t streams = 0;  // parked ones, too
+  std::uint64_t parked = 0;
   std::uint64_t participants = 0;
   std::uint64_t max_participants = 0;
   Recovered recovered;
-  DurableStats durable;
   std::vector<WorkerInfo> workers;
   std::vector<StreamInfo> details;  // every queue and log
 
@@ -90,6 +76,17 @@ struct Findings {
   std::uint64_t pages = 0, streams = 0, records = 0;  // looked at
   std::uint64_t rows = 0;                             // of the durable tier
   bool clean() const noexcept { return problems.empty(); }
+};
+
+/// What gc() did.
+struct GcResult {
+  std::uint64_t parked = 0;  // streams that left the segment
+  std::uint64_t parked_items =
+      0;  // READY items and records in them, dead letters, too; those that were in the durable tier before are not counted
+  std::uint64_t freed_bytes = 0;    // of pages
+  std::uint64_t dropped = 0;        // streams that were dropped
+  std::uint64_t dropped_items = 0;  // with them
+  std::uint64_t busy = 0;           // streams that seemed idle and were in use
 };
 
 struct RemoveOptions {
@@ -129,8 +126,11 @@ class HEADPOND_API Pond {
   /// The same for every process that is attached. Never sleeps.
   Recovered recovered() const noexcept;
 
-  /// Looks at every stream, and opens the durable tier where there is one: what that answers is in `durable`, and fails nothing. May sleep for
-  /// that, a second at most.
+  /// Parks and drops what was idle for that long. From any number of processes at once; a writer that races it loses nothing, and whoever is killed in it has parked or
+  /// dropped some streams, wholly each. Sleeps, on the disk. `invalid`; or what the durable tier answers: what was done by then stays done.
+  Result<GcResult> gc(const GcOptions& options) const;
+
+  /// Parked streams are counted from what their names keep: they stay parked.
   Result<Stats> stats() const;
   /// Walks the whole segment and checks every invariant. Takes locks for moments; others go on.
   Result<Findings> verify() const;

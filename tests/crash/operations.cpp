@@ -712,6 +712,72 @@ const std::vector<Operation>& catalogue() {
          .quick = 8,
          .posts = true});
 
+    // ------------------------------------------------------------------------------------------------------------ park, unpark
+    // I9, I15, I17 to I19: a name has its stream or its parked words, whoever dies in between.
+
+    auto rest = [](Stage& s) {  // the first look makes a time of a mark of use
+      must(s.pond->gc({.spill_idle = 1h}), "gc"), ::usleep(8000);
+    };
+    auto idle = [=](Stage& s) { s.open_tier(), rest(s); };
+    auto park_all = [=](Stage& s) { rest(s), must(s.pond->gc({.spill_idle = 1ms}), "gc"); };
+    auto gc = [](GcOptions how) { return [how](Stage& s) { return s.pond->gc(how).status(); }; };
+    auto many_lanes = [](Stage& s) {
+      s.push(1, 8), s.push(9, 12, {.priority = 5}), s.push(13, 13, {.priority = 7}), s.claim();
+      must(s.claims[0].bury("because"), "bury"), s.claims.clear();
+    };
+    const std::string in_lanes = "9 10 11 12 " + run(1, 8) + " | dead 13:1/0";
+    Operation park{.name = "gc",
+                   .state = "queue",
+                   .prepare = items(20),
+                   .prepare_doomed = idle,
+                   .operate = gc({.spill_idle = 1ms}),
+                   .allowed = {run(1, 20)},
+                   .twice = true,
+                   .quick = 12};
+    add(park);
+    park.twice = false;
+    park.state = "lanes", park.prepare = many_lanes, park.allowed = {in_lanes}, add(park);
+    park.state = "empty", park.prepare = [](Stage& s) { s.push(1, 8), s.pop(8); }, park.allowed = {""},
+    add(park);
+    park.state = "spilled",
+    park.prepare = [](Stage& s) { s.push(1, 60), must(s.spill(1 << 14), "spill"), s.pop(2); },
+    park.allowed = {run(3, 60)}, add(park);
+    park.state = "again",
+    park.prepare = [=](Stage& s) { s.push(1, 30), park_all(s), s.pop(3), s.push(31, 33); },
+    park.allowed = {run(4, 33)}, add(park);
+    park.state = "drop", park.prepare = items(20), park.operate = gc({.drop_idle = 1ms}),
+    park.allowed = {run(1, 20), ""}, add(park);
+    park.state = "drop-parked", park.prepare = [=](Stage& s) { s.push(1, 20), park_all(s); }, add(park);
+    Operation wake{.name = "pop",
+                   .state = "parked",
+                   .prepare = [=](Stage& s) { s.push(1, 20), park_all(s); },
+                   .prepare_doomed = [](Stage& s) { s.open_tier(); },
+                   .operate = pop_many(1),
+                   .allowed = {run(1, 20), "1:2/1 " + run(2, 20), run(2, 20)},
+                   .twice = true,
+                   .quick = 12};
+    add(wake);
+    wake.name = "push", wake.operate = push_one({}), wake.allowed = {run(1, 20), run(1, 20) + " 101"},
+    wake.twice = false, add(wake);
+    wake.name = "clear", wake.allowed = {run(1, 20), ""},
+    wake.operate = [](Stage& s) { return s.work->clear().status(); }, add(wake);
+    wake.name = "scope-clear",
+    wake.operate = [](Stage& s) { return s.pond->scope("scope").clear().status(); }, add(wake);
+    wake.name = "size", wake.state = "parked-lanes",
+    wake.prepare = [=](Stage& s) { many_lanes(s), park_all(s); },
+    wake.operate = [](Stage& s) { return s.work->size().status(); }, wake.allowed = {in_lanes}, add(wake);
+    std::string logged = "log";
+    for (int n = 1; n <= 40; n++) logged += " " + std::to_string(n) + "=" + std::to_string(n);
+    park.state = "log", park.prepare = records(40), park.operate = gc({.spill_idle = 1ms}),
+    park.allowed = {logged}, add(park);
+    add({.name = "append",
+         .state = "parked",
+         .prepare = [=](Stage& s) { s.append(1, 40), park_all(s); },
+         .prepare_doomed = [](Stage& s) { s.open_tier(); },
+         .operate = [](Stage& s) { return s.audit->append(item(101)).status(); },
+         .allowed = {logged, logged + " 41=101"},
+         .quick = 12});
+
     // ------------------------------------------------------------------------------------------------------- pages, processes
     add({.name = "shrink",
          .state = "drained",

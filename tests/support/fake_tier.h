@@ -1,6 +1,7 @@
 // A durable tier in memory, for tests of the hot tier's side: with faults that can be ordered, and a look inside.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -73,6 +74,12 @@ class FakeTier final : public internal::Tier {
     names_[names.stream] = names;
     return {};
   }
+  Status declare_all(std::span<const internal::TierNames> all, std::uint64_t) override {
+    std::lock_guard lock(mutex_);
+    if (!declare_fault_.ok()) return declare_fault_;
+    for (const internal::TierNames& names : all) names_[names.stream] = names;
+    return {};
+  }
   Status clear(std::uint64_t stream, std::uint64_t upto, std::uint64_t) override {
     std::lock_guard lock(mutex_);
     if (!erase_fault_.ok()) return erase_fault_;
@@ -105,6 +112,22 @@ class FakeTier final : public internal::Tier {
       rows_[{page.stream, page.first}] = {page.stream,  page.first,      page.last,
                                           page.records, page.created_ms, std::string(page.bytes)};
     return {};
+  }
+  Status store_whole(std::span<const internal::TierPage> pages, std::span<const internal::TierKept> streams,
+                     std::uint64_t until) override {
+    if (auto run = std::exchange(before_store, nullptr)) run();
+    {
+      std::lock_guard lock(mutex_);
+      if (!store_fault_.ok()) return store_fault_;
+      for (const internal::TierKept& kept : streams)
+        std::erase_if(rows_, [&](const auto& row) {
+          return row.first.first == kept.stream && row.first.second < kept.end &&
+                 std::none_of(kept.ranges.begin(), kept.ranges.end(), [&](const auto& range) {
+                   return range.first <= row.first.second && row.first.second <= range.second;
+                 });
+        });
+    }
+    return store(pages, until);
   }
   Result<TierRow> load(std::uint64_t stream, std::uint64_t first, std::uint64_t) override {
     std::lock_guard lock(mutex_);

@@ -1,0 +1,28 @@
+// Unpark: whoever looks a parked name up makes a stream of it again, in a descriptor of its own. Its items stay in their rows until somebody comes to them.
+//
+//   first -> empty page, SEAL{0} --{gap, tail}--> tail       of each lane that has rows; a lane without has the tail alone
+//
+//   1 pages BUILDING(me), which nothing names
+//   2 directory's section, the name still parked and not ending: a FREE descriptor is filled in; then, journaled, the pages' lives -> LINKED, each empty
+//     page's next, every `first`, the entry, the descriptor LIVE. Leaving it commits, for all lanes
+//
+//   killed before      found                                         becomes
+//   the commit of 2    pages BUILDING(dead), a journal               undone: nothing names them: RETIRED
+//
+// Below `dense_from`, the id of the tail, ids may be missing: rows of pages that were all done are gone. That none is lost says the gap's count of items.
+#pragma once
+
+#include "directory.h"
+
+namespace headpond::internal {
+
+/// The stream that the name means from now on. `busy`: it is not parked any more, or is ending: look again. `full`: no room for its pages, or no descriptor. May
+/// make room, and sleeps for it. Pins and unpins.
+Result<Binding> unpark(ThreadContext& me, const Key& key);
+
+/// Clear of a parked name, or going on with one that is ending: CLEAR, then the name is absent, or empty (`keep_name`), then its rows go. Returns its items. `busy`: it is not
+/// parked, or was used since `if_last_used`. What the tier answers: the name is ending, and whoever comes by goes on with it.
+Result<std::uint64_t> clear_parked(ThreadContext& me, const Key& key, bool keep_name,
+                                   std::optional<std::uint64_t> if_last_used = {});
+
+}  // namespace headpond::internal

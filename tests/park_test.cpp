@@ -1,0 +1,433 @@
+// Streams that nobody uses leave the segment and come back as they were, with a durable tier in memory: order, ids, counts and governance; who keeps one
+// from leaving; what a clear, a drop, a failing tier and a lack of memory make of it.
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <thread>
+
+#include "src/attachment.h"
+#include "src/directory.h"
+#include "src/leftovers.h"
+#include "src/spill.h"
+#include "src/tier_side.h"
+#include "support/fake_tier.h"
+#include "support/test_pond.h"
+
+namespace {
+
+using namespace support;
+using namespace std::chrono_literals;
+using internal::Attachment;
+
+Options small() {
+  Options options;
+  options.limit_bytes = 1 << 20, options.max_page_bytes = 4096, options.full_timeout = milliseconds(0);
+  return options;
+}
+
+class ParkTest : public ::testing::Test {
+ protected:
+  ParkTest() : pond(small()) {
+    attachment = must(Attachment::open(pond.name(), pond.options(), true));
+    attachment->tier_side().use(tier);
+    opened.emplace(pond.open());
+  }
+  Queue queue(Bytes name = "work", Bytes scope = "scope") { return opened->scope(scope).queue(name); }
+  Log log(Bytes name = "audit") { return opened->scope("scope").log(name); }
+  void push(std::uint64_t from, std::uint64_t to, PushOptions how = {}, Bytes name = "work") {
+    Queue to_queue = queue(name);
+    for (std::uint64_t n = from; n <= to; n++) EXPECT_OK(to_queue.push(patterned(n, 100), how));
+  }
+  std::vector<std::uint64_t> popped(Bytes name = "work") {
+    std::vector<std::uint64_t> out;
+    for (const std::string& item : pop_all(queue(name))) out.push_back(number_of(item));
+    return out;
+  }
+  static std::vector<std::uint64_t> numbers(std::uint64_t from, std::uint64_t to) {
+    std::vector<std::uint64_t> out(to - from + 1);
+    std::iota(out.begin(), out.end(), from);
+    return out;
+  }
+  /// Until the clock says that everything is idle for a millisecond.
+  void rest() {
+    std::uint64_t now = internal::sys::coarse_us();
+    while (internal::sys::coarse_us() < now + 2000) std::this_thread::yield();
+  }
+  GcResult park() {
+    (void)opened->gc({.spill_idle = 1ms});  // a mark of use becomes a time
+    rest();
+    return must(opened->gc({.spill_idle = 1ms}));
+  }
+  GcResult drop() {
+    (void)opened->gc({.spill_idle = 1ms});
+    rest();
+    return must(opened->gc({.drop_idle = 1ms}));
+  }
+  std::uint64_t parked() { return must(opened->stats()).parked; }
+  StreamInfo info(Bytes name = "work") {
+    for (StreamInfo& stream : must(opened->stats()).details)
+      if (stream.name == name) return stream;
+    throw std::runtime_error("no stream of that name");
+  }
+
+  std::shared_ptr<FakeTier> tier = std::make_shared<FakeTier>();
+  TestPond pond;
+  std::shared_ptr<Attachment> attachment;
+  std::optional<Pond> opened;
+};
+
+TEST_F(ParkTest, AnIdleQueueLeavesTheSegmentAndComesBackInOrder) {
+  push(1, 10);
+  park();
+  EXPECT_EQ(parked(), 1u);
+  Stats stats = must(opened->stats());
+  EXPECT_EQ(stats.page_bytes, 0u);
+  EXPECT_GE(tier->rows(), 1u);
+  EXPECT_EQ(info().queue.ready, 10u);
+  EXPECT_EQ(info().queue.spilled, 10u);
+  EXPECT_EQ(info().queue.pushed, 10u);
+  EXPECT_TRUE(clean(*opened));
+  EXPECT_EQ(parked(), 1u) << "a look woke it";
+  push(11, 12);
+  EXPECT_EQ(parked(), 0u);
+  EXPECT_TRUE(clean(*opened));
+  EXPECT_EQ(*queue().size(), 12u);
+  EXPECT_EQ(popped(), numbers(1, 12));
+  EXPECT_TRUE(clean(*opened));
+}
+
+TEST_F(ParkTest, IdsGoOnOverManyLives) {
+  for (std::uint64_t life = 0; life < 5; life++) {
+    auto id = queue().push(patterned(life * 3 + 1, 100));
+    ASSERT_TRUE(id);
+    EXPECT_EQ(id->seq(), life * 3 + 1);
+    push(life * 3 + 2, life * 3 + 3);
+    EXPECT_EQ(number_of(must(queue().pop())), life + 1);
+    park();
+    EXPECT_EQ(parked(), 1u);
+    EXPECT_TRUE(clean(*opened));
+  }
+  EXPECT_EQ(popped(), numbers(6, 15));
+  park();
+  EXPECT_EQ(tier->rows(), 0u) << "rows of items that are done stayed";
+  EXPECT_EQ(queue().push("next")->seq(), 16u);
+  EXPECT_TRUE(clean(*opened));
+}
+
+TEST_F(ParkTest, AnEmptyQueueKeepsItsIdsWithoutATier) {
+  push(1, 3);
+  popped();
+  park();
+  EXPECT_EQ(parked(), 1u);
+  EXPECT_EQ(tier->declared(), 0u);
+  EXPECT_EQ(must(opened->stats()).page_bytes, 0u);
+  EXPECT_EQ(queue().push("next")->seq(), 4u);
+  EXPECT_TRUE(clean(*opened));
+}
+
+TEST_F(ParkTest, PrioritiesDeadLettersAndAttemptsComeBack) {
+  push(1, 3);
+  push(4, 6, {.priority = 5});
+  push(7, 8, {.priority = 7});
+  auto claim = must(queue().claim());
+  EXPECT_OK(claim.bury("no use"));
+  claim = must(queue().claim());
+  EXPECT_OK(claim.nack());
+  park();
+  ASSERT_EQ(parked(), 1u);
+  EXPECT_EQ(info().queue.ready, 7u);
+  EXPECT_EQ(info().queue.dead, 1u);
+  EXPECT_TRUE(clean(*opened));
+  auto dead = must(queue().dead(10));
+  ASSERT_EQ(dead.size(), 1u);
+  EXPECT_EQ(number_of(dead[0].payload), 7u);
+  EXPECT_EQ(dead[0].reason, "no use");
+  claim = must(queue().claim());
+  EXPECT_EQ(number_of(claim.payload()), 8u);
+  EXPECT_EQ(claim.attempts(), 2u);
+  EXPECT_OK(claim.ack());
+  EXPECT_EQ(popped(), (std::vector<std::uint64_t>{4, 5, 6, 1, 2, 3}));
+  EXPECT_EQ(*queue().redrive(), 1u);
+  EXPECT_EQ(popped(), numbers(7, 7));
+  EXPECT_TRUE(clean(*opened));
+}
+
+TEST_F(ParkTest, GovernanceSurvives) {
+  QueueOptions how;
+  how.lease = 5s, how.max_attempts = 7, how.max_items = 100, how.max_bytes = 1 << 16;
+  EXPECT_OK(queue().configure(how));
+  push(1, 2);
+  EXPECT_OK(queue().pause());
+  park();
+  ASSERT_EQ(parked(), 1u);
+  EXPECT_TRUE(info().queue.paused);
+  QueueOptions now = must(queue().options());
+  EXPECT_EQ(now.lease, how.lease);
+  EXPECT_EQ(now.max_attempts, how.max_attempts);
+  EXPECT_EQ(now.max_items, how.max_items);
+  EXPECT_EQ(now.max_bytes, how.max_bytes);
+  EXPECT_ANSWER(paused, queue().pop());
+  EXPECT_OK(queue().resume());
+  EXPECT_EQ(popped(), numbers(1, 2));
+}
+
+TEST_F(ParkTest, AScopesLimitsCountWhatIsParkedAndReachIt) {
+  push(1, 5);
+  park();
+  ASSERT_EQ(parked(), 1u);
+  EXPECT_OK(opened->scope("scope").configure({.max_items = 6}));
+  EXPECT_EQ(parked(), 1u);
+  EXPECT_OK(queue("other").push("sixth"));
+  EXPECT_ANSWER(full, queue("other").push("seventh"));
+  EXPECT_ANSWER(full, queue().push("seventh"));
+  EXPECT_EQ(popped(), numbers(1, 5));
+}
+
+TEST_F(ParkTest, ALogComesBackWithItsSeqsAndItsTrim) {
+  for (std::uint64_t n = 1; n <= 100; n++) EXPECT_OK(log().append(patterned(n, 100)));
+  EXPECT_OK(log().trim(60));
+  std::uint64_t trimmed = must(log().stats()).trimmed;
+  park();
+  ASSERT_EQ(parked(), 1u);
+  EXPECT_EQ(must(opened->stats()).page_bytes, 0u);
+  EXPECT_EQ(info("audit").log.last_seq, 100u);
+  EXPECT_EQ(info("audit").log.trimmed, trimmed);
+  auto records = read_all(log());
+  ASSERT_EQ(records.size(), 101 - trimmed);
+  EXPECT_EQ(records.front().first, trimmed);
+  EXPECT_EQ(number_of(records.back().second), 100u);
+  EXPECT_EQ(*log().append("next"), 101u);
+  EXPECT_EQ(*log().last_seq(), 101u);
+  EXPECT_TRUE(clean(*opened));
+}
+
+TEST_F(ParkTest, AScanGoesOnOverAPark) {
+  for (std::uint64_t n = 1; n <= 50; n++) EXPECT_OK(log().append(patterned(n, 100)));
+  Scan scan = log().scan();
+  for (int i = 0; i < 20; i++) ASSERT_TRUE(scan.next());
+  GcResult result = park();
+  EXPECT_EQ(result.parked, 0u) << "a scan stands in it";
+  { Scan done = std::move(scan); }
+  park();
+  EXPECT_EQ(parked(), 1u);
+  EXPECT_EQ(read_all(log(), {.after = 20}).size(), 30u);
+}
+
+TEST_F(ParkTest, WhatIsInUseStays) {
+  push(1, 3, {}, "claimed");
+  push(1, 1, {.delay = 1h}, "delayed");
+  push(1, 1, {}, "reserved");
+  auto claim = must(queue("claimed").claim());
+  auto reservation = must(queue("reserved").reserve(10));
+  GcResult result = park();
+  EXPECT_EQ(result.parked, 0u);
+  EXPECT_EQ(result.busy, 3u);
+  EXPECT_EQ(parked(), 0u);
+  EXPECT_TRUE(clean(*opened));
+  EXPECT_OK(claim.ack());
+  reservation.commit();
+  park();
+  EXPECT_EQ(parked(), 2u);
+  EXPECT_EQ(popped("claimed"), numbers(2, 3));
+  EXPECT_EQ(pop_all(queue("reserved")).size(), 2u);
+}
+
+TEST_F(ParkTest, PopsAndReadsAreUse) {
+  push(1, 10);
+  rest();
+  EXPECT_OK(queue().pop());
+  EXPECT_EQ(must(opened->gc({.spill_idle = 1h})).parked, 0u);
+  GcResult result = must(opened->gc({.spill_idle = 1ms}));
+  EXPECT_EQ(result.parked + result.busy, 0u) << "it was popped from just now";
+}
+
+TEST_F(ParkTest, WhatIsSpilledStaysWhereItIs) {
+  push(1, 3000);
+  internal::Spilled out;
+  EXPECT_OK(internal::spill_some(*attachment->thread(), 100'000, out));
+  ASSERT_GT(out.pages, 5u);
+  for (std::uint64_t n = 1; n <= 40; n++) EXPECT_EQ(number_of(must(queue().pop())), n);
+  park();
+  ASSERT_EQ(parked(), 1u);
+  EXPECT_EQ(info().queue.ready, 2960u);
+  EXPECT_TRUE(clean(*opened));
+  for (std::uint64_t n = 41; n <= 1500; n++) ASSERT_EQ(number_of(must(queue().pop())), n);
+  EXPECT_TRUE(clean(*opened));
+  park();
+  EXPECT_TRUE(clean(*opened));
+  push(3001, 3100);
+  EXPECT_EQ(popped(), numbers(1501, 3100));
+  EXPECT_TRUE(clean(*opened));
+}
+
+TEST_F(ParkTest, ASearchByIdFindsWhatIsParked) {
+  push(1, 50);
+  auto items = must(queue().peek(50));
+  park();
+  EXPECT_OK(queue().cancel(items[29].id));
+  EXPECT_ANSWER(not_found, queue().cancel(items[29].id));
+  EXPECT_EQ(must(queue().peek(50)).size(), 49u);
+  auto expected = numbers(1, 50);
+  expected.erase(expected.begin() + 29);
+  EXPECT_EQ(popped(), expected);
+}
+
+// -------------------------------------------------------------------------------------------------------------------- clear
+
+TEST_F(ParkTest, ClearTakesWhatIsParked) {
+  push(1, 50);
+  EXPECT_OK(queue().configure({.max_attempts = 3}));
+  park();
+  ASSERT_EQ(parked(), 1u);
+  EXPECT_EQ(*queue().clear(), 50u);
+  EXPECT_EQ(tier->rows(), 0u);
+  EXPECT_EQ(tier->declared(), 0u);
+  EXPECT_ANSWER(empty, queue().pop());
+  EXPECT_EQ(must(queue().options()).max_attempts, 3u);
+  EXPECT_EQ(queue().push("next")->seq(), 51u);
+  EXPECT_TRUE(clean(*opened));
+}
+
+TEST_F(ParkTest, AScopesClearTakesWhatIsParkedAndTheName) {
+  push(1, 50);
+  push(1, 7, {}, "other");
+  for (int n = 0; n < 9; n++) EXPECT_OK(log().append("record"));
+  park();
+  ASSERT_EQ(parked(), 3u);
+  EXPECT_EQ(*opened->scope("scope").clear(), 66u);
+  EXPECT_EQ(must(opened->stats()).streams, 0u);
+  EXPECT_EQ(tier->rows(), 0u);
+  EXPECT_EQ(tier->declared(), 0u);
+  EXPECT_GE(queue().push("next")->seq(), 51u);
+  EXPECT_GE(*log().append("next"), 10u);
+  EXPECT_TRUE(clean(*opened));
+}
+
+TEST_F(ParkTest, AClearThatTheTierCannotWriteAnswersSoAndClearsNothing) {
+  push(1, 50);
+  park();
+  tier->fail_erasing(Status(Code::system, "the disk is broken", 5));
+  EXPECT_ANSWER(system, opened->scope("scope").clear());
+  EXPECT_EQ(parked(), 1u);
+  tier->fail_erasing({});
+  EXPECT_EQ(popped(), numbers(1, 50));
+}
+
+// --------------------------------------------------------------------------------------------------------------------- drop
+
+TEST_F(ParkTest, WhatIsIdleLongerIsDroppedParkedOrNot) {
+  push(1, 10, {}, "parked");
+  park();
+  push(1, 20, {}, "hot");
+  for (int n = 0; n < 5; n++) EXPECT_OK(log().append("record"));
+  EXPECT_OK(log().commit("reader", 3));
+  GcResult result = drop();
+  EXPECT_EQ(result.dropped, 3u);
+  EXPECT_EQ(result.dropped_items, 35u);
+  EXPECT_EQ(must(opened->stats()).streams, 0u);
+  EXPECT_EQ(tier->rows(), 0u);
+  EXPECT_EQ(tier->declared(), 0u);
+  EXPECT_EQ(must(log().committed("reader")), 0u);
+  EXPECT_EQ(must(opened->stats()).page_bytes, 0u);
+  EXPECT_GE(queue("parked").push("next")->seq(), 11u);
+  EXPECT_TRUE(clean(*opened));
+}
+
+TEST_F(ParkTest, WhatWasUsedSinceIsNotDropped) {
+  push(1, 10);
+  park();
+  rest();
+  EXPECT_OK(queue().size());
+  GcResult result = must(opened->gc({.drop_idle = 1ms}));
+  EXPECT_EQ(result.dropped, 0u);
+  EXPECT_EQ(popped(), numbers(1, 10));
+}
+
+// ------------------------------------------------------------------------------------------------------------------- faults
+
+TEST_F(ParkTest, AFailingTierLosesNothing) {
+  push(1, 50);
+  tier->fail_stores(Status(Code::full, "no room on the disk", 28));
+  rest();
+  EXPECT_ANSWER(full, opened->gc({.spill_idle = 1ms}));
+  EXPECT_EQ(parked(), 0u);
+  EXPECT_TRUE(clean(*opened));
+  EXPECT_EQ(*queue().size(), 50u);
+  tier->fail_stores({});
+  park();
+  ASSERT_EQ(parked(), 1u);
+  tier->fail_loads(Status(Code::system, "the disk is broken", 5));
+  EXPECT_ANSWER(system, queue().pop());
+  tier->fail_loads({});
+  EXPECT_EQ(popped(), numbers(1, 50));
+}
+
+TEST_F(ParkTest, ALostRowIsSaidAndNotPassedOver) {
+  push(1, 50);
+  park();
+  tier->with_rows([](auto& rows) { rows.clear(); });
+  EXPECT_ANSWER(corruption, queue().pop());
+  EXPECT_ANSWER(corruption, queue().pop());
+}
+
+TEST_F(ParkTest, AStreamThatIsUsedOrClearedWhileItsRowsAreCommittedStays) {
+  push(1, 50);
+  rest();
+  tier->before_store = [&] { push(51, 52); };
+  GcResult result = must(opened->gc({.spill_idle = 1ms}));
+  EXPECT_EQ(result.parked, 0u);
+  EXPECT_EQ(result.busy, 1u);
+  EXPECT_TRUE(clean(*opened));
+  rest();
+  tier->before_store = [&] { EXPECT_EQ(number_of(must(queue().pop())), 1u); };
+  EXPECT_EQ(must(opened->gc({.spill_idle = 1ms})).parked, 0u);
+  EXPECT_EQ(popped(), numbers(2, 52));
+  push(53, 99);
+  (void)opened->gc({.spill_idle = 1ms});
+  rest();
+  tier->before_store = [&] { EXPECT_EQ(*queue().clear(), 47u); };
+  EXPECT_EQ(must(opened->gc({.spill_idle = 1ms})).parked, 0u);
+  EXPECT_ANSWER(empty, queue().pop());
+  EXPECT_EQ(tier->rows(), 0u);
+  EXPECT_TRUE(clean(*opened));
+}
+
+TEST_F(ParkTest, ASweepOfLeftoversKeepsTheRowsOfParkedStreams) {
+  push(1, 50);
+  park();
+  EXPECT_EQ(*internal::erase_leftovers(*attachment->thread()), 0u);
+  EXPECT_EQ(popped(), numbers(1, 50));
+}
+
+TEST_F(ParkTest, ADurableItemIsWrittenBeforeItsStreamLeaves) {
+  push(1, 5, {.durability = Durability::posted});
+  EXPECT_EQ(tier->commits(), 0u);
+  park();
+  EXPECT_EQ(parked(), 1u);
+  EXPECT_EQ(tier->commits(), 1u);
+  EXPECT_EQ(popped(), numbers(1, 5));
+  EXPECT_OK(opened->flush());
+  EXPECT_TRUE(clean(*opened));
+}
+
+// ------------------------------------------------------------------------------------------------------------------- memory
+
+TEST_F(ParkTest, ManyScopesFitBecauseTheLongestIdleLeave) {
+  constexpr std::uint64_t kScopes = 2600;  // of a page each: more than twice what fits
+  for (std::uint64_t scope = 0; scope < kScopes; scope++)
+    for (std::uint64_t n = 0; n < 3; n++)
+      ASSERT_TRUE(answers(Code::ok, opened->scope(std::to_string(scope))
+                                        .queue("q")
+                                        .push(patterned(scope * 3 + n, 30), {.full_timeout = 5s})))
+          << scope;
+  EXPECT_GT(parked(), kScopes / 2);
+  EXPECT_TRUE(clean(*opened));
+  for (std::uint64_t i = 0; i < kScopes; i++) {
+    std::uint64_t scope = i * 7 % kScopes;
+    for (std::uint64_t n = 0; n < 3; n++)
+      ASSERT_EQ(number_of(must(opened->scope(std::to_string(scope)).queue("q").pop())), scope * 3 + n);
+  }
+  EXPECT_TRUE(clean(*opened));
+}
+
+}  // namespace
