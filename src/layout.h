@@ -116,7 +116,8 @@ struct alignas(128) Header {
   Word participants_used;  // slots ever used: who attaches, atomic maximum before LIVE
   Word pins_used;          // the same for threads
   alignas(128) std::atomic<std::uint32_t> space_bell;  // for those who wait for pages
-  std::uint32_t unused_bell;
+  // A hint: since when a pusher is spilling, ms, low bits of CLOCK_MONOTONIC; 0: none is. A killed one leaves it, and it is soon too old.
+  std::atomic<std::uint32_t> spilling_since;
   // In the allocator's section.
   alignas(128) Word units_used;  // accounting of I1's bits
   // no free run of 2^k units (7: of whole bitmap words) begins in a bitmap word below

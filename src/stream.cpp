@@ -148,6 +148,33 @@ Code Stream::within_limits(ThreadContext& me, Binding binding, std::uint64_t ite
 
 // ------------------------------------------------------------------------------------------------------------------- append
 
+namespace {
+
+/// One pusher spills while others wait for the room that it makes: all of them would only queue for the tier's lock, each with pages in its
+/// hands. Another joins where that takes long. Only a hint, so no harm comes of two, or of one that was killed.
+class SpillTurn {
+ public:
+  explicit SpillTurn(Segment& segment) : since_(segment.header().spilling_since) {
+    auto now = static_cast<std::uint32_t>(sys::precise_us() / 1000) | 1;
+    std::uint32_t seen = since_.load(std::memory_order_relaxed);
+    if (seen && now - seen < kAlone) return;
+    if (since_.compare_exchange_strong(seen, now, std::memory_order_relaxed)) mine_ = now;
+  }
+  ~SpillTurn() {
+    if (mine_) since_.compare_exchange_strong(mine_, 0, std::memory_order_relaxed);
+  }
+  SpillTurn(const SpillTurn&) = delete;
+  SpillTurn& operator=(const SpillTurn&) = delete;
+  bool taken() const { return mine_ != 0; }
+
+ private:
+  static constexpr std::uint32_t kAlone = 20;  // ms
+  std::atomic<std::uint32_t>& since_;
+  std::uint32_t mine_ = 0;
+};
+
+}  // namespace
+
 Status Stream::with_room(std::optional<milliseconds> full_timeout,
                          const std::function<Code(ThreadContext&, Binding, Status&)>& attempt) {
   const Options& options = pond_->options();
@@ -179,6 +206,8 @@ Status Stream::with_room(std::optional<milliseconds> full_timeout,
       if (last == kLimitReached) return look ? (void)reap_dead(me), once_more() : last;
       if (look) make_room(me), once_more();
       while (last == Code::full && spills) {
+        SpillTurn turn(segment);
+        if (!turn.taken() && !deadline.over()) return wait_for_spiller = true, last;
         Spilled out;
         Status spilled = make_space(me, spill_step(segment), out);
         // Others keep the tier busy, or were stopped with us: tried again while the call may wait.
