@@ -2,7 +2,7 @@
 # shellcheck shell=bash disable=SC2154,SC2016
 
 all_commands="push pop peek dead cancel pause resume drain configure clear append scan trim cursor export import create ls stat
-  top verify reap flush rm doctor"
+  top verify reap gc flush rm doctor"
 
 test_every_command_has_help_with_an_example() {
   local name

@@ -35,6 +35,17 @@ void add_pond_commands(Parser& parser) {
   parser.add("verify", verify, "Check every invariant of the pond; exit code 3 if one is broken",
              "headpond verify");
   parser.add("reap", reap, "Clean up after dead workers now, and print how many there were", "headpond reap");
+  {
+    const auto [command, request] =
+        parser.add("gc", gc, "Park queues and logs that nobody uses, and drop those that nobody will",
+                   "headpond gc --spill-idle 3600 --drop-idle 604800");
+    add_seconds(
+        command, "--spill-idle", [r = request](milliseconds v) { r->limits.spill_idle = v; },
+        "to the disk after so long without use (never)");
+    add_seconds(
+        command, "--drop-idle", [r = request](milliseconds v) { r->limits.drop_idle = v; },
+        "dropped, with all they hold, after so long (never)");
+  }
   parser.add("flush", flush, "Wait until all that was posted to be durable is on disk", "headpond flush");
   {
     const auto [command, request] =

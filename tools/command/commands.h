@@ -109,6 +109,10 @@ struct RemoveRequest {
   bool keep_state = false;
 };
 
+struct GcRequest {
+  GcOptions limits;
+};
+
 struct ExportRequest {
   std::string file = "-";  // standard output
   bool all = false;        // every scope
@@ -153,6 +157,7 @@ int stat(const Settings& settings, const NoRequest& request);
 int top(const Settings& settings, const TopRequest& request);
 int verify(const Settings& settings, const NoRequest& request);
 int reap(const Settings& settings, const NoRequest& request);
+int gc(const Settings& settings, const GcRequest& request);
 int flush(const Settings& settings, const NoRequest& request);
 int rm(const Settings& settings, const RemoveRequest& request);
 int doctor(const Settings& settings, const NoRequest& request);

@@ -76,6 +76,24 @@ int reap(const Settings& settings, const NoRequest&) {
   return kDone;
 }
 
+int gc(const Settings& settings, const GcRequest& request) {
+  const Pond pond = open_pond(settings, Missing::fail);
+  const GcResult done = need(pond.gc(request.limits));
+  Output output;
+  if (settings.json)
+    output.add(json_line({{"parked", done.parked},
+                          {"parked_items", done.parked_items},
+                          {"freed_bytes", done.freed_bytes},
+                          {"dropped", done.dropped},
+                          {"dropped_items", done.dropped_items},
+                          {"busy", done.busy}}));
+  else
+    output.add(fmt::format("{} parked, {} dropped with {} items, {} in use\n", show_count(done.parked),
+                           show_count(done.dropped), show_count(done.dropped_items), show_count(done.busy)));
+  output.flush();
+  return kDone;
+}
+
 int flush(const Settings& settings, const NoRequest&) {
   const Pond pond = open_pond(settings, Missing::fail);
   const Status status = pond.flush();

@@ -10,7 +10,7 @@ _headpond_names() { # _headpond_names queue|ns|key: the names that the pond hold
 _headpond() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
   local commands="push pop peek dead cancel pause resume drain configure clear append scan trim cursor export import create ls
-    stat top verify reap flush rm doctor"
+    stat top verify reap gc flush rm doctor"
   local everywhere="--pond --scope --json --verbose --help"
   local limits="--lease --max-attempts --max-items --max-bytes"
   local command='' options='' arguments=0 i

@@ -22,7 +22,7 @@ end
 
 set -l queue_commands push pop peek dead cancel pause resume drain configure clear
 set -l log_commands append scan trim cursor
-set -l other_commands export import create ls stat top verify reap flush rm doctor
+set -l other_commands export import create ls stat top verify reap gc flush rm doctor
 set -l commands $queue_commands $log_commands $other_commands
 set -l none "not __fish_seen_subcommand_from $commands"
 
@@ -56,6 +56,7 @@ complete -c headpond -n $none -a stat -d 'show the figures of the pond'
 complete -c headpond -n $none -a top -d 'watch rates, depths, workers and memory'
 complete -c headpond -n $none -a verify -d 'check every invariant'
 complete -c headpond -n $none -a reap -d 'clean up after dead workers'
+complete -c headpond -n $none -a gc -d 'park or drop what nobody uses'
 complete -c headpond -n $none -a flush -d 'wait until what was posted is on disk'
 complete -c headpond -n $none -a rm -d 'remove the pond'
 complete -c headpond -n $none -a doctor -d 'check what the host offers'
