@@ -117,6 +117,32 @@ test_reap_counts_dead_workers() {
   hp --json reap | json_lines >/dev/null
 }
 
+# parked N / dropped N: gc counts so many. The first look at a stream that was used counts as use just now.
+parked() { [[ $(hp --json gc --spill-idle 0.001 | field parked) == "$1" ]]; }
+dropped() { [[ $(hp --json gc --drop-idle 0.001 | field dropped) == "$1" ]]; }
+
+test_gc_moves_what_nobody_uses_to_the_disk() {
+  exits 2 hp gc
+  said --spill-idle
+  seq 100 | hp push q
+  hp append n k first second
+  hp export --all "$folder/before"
+  soon parked 2
+  equal 100 "$(hp --json ls | grep '"kind":"queue"' | field ready)"
+  hp verify
+  hp export --all "$folder/after"
+  equal "$(tail -n +2 "$folder/before")" "$(tail -n +2 "$folder/after")"
+  equal "$(seq 100)" "$(hp pop q -n 100)"
+  hp verify
+}
+
+test_gc_drops_what_nobody_uses_for_longer() {
+  hp push q a b c
+  soon dropped 1
+  exits 1 hp peek q
+  hp gc --drop-idle 1h | grep -q '^0 parked, 0 dropped with 0 items, 0 in use$'
+}
+
 test_rm_removes_all() {
   hp push q x
   hp rm

@@ -77,6 +77,9 @@ int reap(const Settings& settings, const NoRequest&) {
 }
 
 int gc(const Settings& settings, const GcRequest& request) {
+  const GcOptions& limits = request.limits;
+  if (limits.spill_idle.count() == 0 && limits.drop_idle.count() == 0)
+    throw Failure{kUsage, "gc needs --spill-idle, --drop-idle or both"};
   const Pond pond = open_pond(settings, Missing::fail);
   const GcResult done = need(pond.gc(request.limits));
   Output output;
