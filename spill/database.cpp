@@ -277,6 +277,15 @@ void Database::start_writeback() {
   sys::start_writeback(wal_);
 }
 
+Status Database::free_bytes(std::uint64_t deadline_us, std::uint64_t& out) {
+  const char* doing = "count free pages";
+  return read(deadline_us, doing, [&](sqlite::Connection& connection) {
+    sqlite::Query query(connection, "PRAGMA freelist_count");
+    if (query.row()) out = query.number(0) * schema::page_bytes(kind_);
+    return failed(query.fault(), doing);
+  });
+}
+
 Status Database::vacuum_if_due() {
   std::uint64_t pages = 0, free = 0;
   for (auto [sql, out] :

@@ -62,6 +62,8 @@ class Database : public ForkGuarded {
   };
   const Counts& counts() const { return counts_; }
   Status upkeep();
+  /// Bytes of pages that are used again before the file grows.
+  Status free_bytes(std::uint64_t deadline_us, std::uint64_t& out);
 
   void before_fork() override { mutex_.lock(); }
   void in_parent() override { mutex_.unlock(); }

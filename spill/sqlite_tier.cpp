@@ -141,6 +141,8 @@ Status SqliteTier::maintain(std::uint64_t deadline_us) {
   return pages ? journal : pages;
 }
 
+static constexpr std::uint64_t kFiguresPatienceUs = 100'000;
+
 TierFigures SqliteTier::figures() {
   TierFigures out;
   if (pages_database_.forked()) return out;
@@ -159,6 +161,12 @@ TierFigures SqliteTier::figures() {
     out.checkpoints += counts.checkpoints, out.vacuums += counts.vacuums;
     out.failed_syncs += counts.failed_syncs;
     if (Status last = database->upkeep(); !last) out.upkeep = last;
+  }
+  for (Database* database : {&pages_database_, &journal_database_}) {
+    std::uint64_t free = 0;
+    Status counted = database->free_bytes(sys::precise_us() + kFiguresPatienceUs, free);
+    if (!counted && out.upkeep.ok()) out.upkeep = std::move(counted);
+    out.free_bytes += free;
   }
   return out;
 }

@@ -52,8 +52,9 @@ Code count_lane(Lane& lane, bool sizes, LaneCount& out) {
     std::uint64_t items = std::min(gap.items, first - seen - 1);
     if (!out.first_id && items) out.first_id = seen + 1;
     seen = first - 1;
-    out.ready += items, out.spilled += items;
-    out.payload_bytes += items == gap.items ? gap.bytes : gap.bytes * items / gap.items;
+    std::uint64_t bytes = items == gap.items ? gap.bytes : gap.bytes * items / gap.items;
+    out.ready += items, out.spilled += items, out.gaps++;
+    out.payload_bytes += bytes, out.spilled_bytes += bytes;
     return Code::ok;
   };
   Code code = for_each_record(

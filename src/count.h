@@ -8,7 +8,8 @@ namespace headpond::internal {
 struct LaneCount {
   std::uint64_t ready = 0, claimed = 0;  // ready: in the durable tier, or on the way there, too
   std::uint64_t spilled = 0;             // of the ready ones, those in the durable tier
-  std::uint64_t pending = 0;             // WRITING, RETURNING: may become READY
+  std::uint64_t spilled_bytes = 0, gaps = 0;
+  std::uint64_t pending = 0;  // WRITING, RETURNING: may become READY
   std::uint64_t payload_bytes = 0, page_bytes = 0;
   std::uint64_t first_id = 0;   // of the first record that is not DONE; 0: none
   std::uint64_t next_id = 0;    // of the next record

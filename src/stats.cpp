@@ -26,7 +26,7 @@ Code queue_stats(ThreadContext& me, Binding stream, QueueStats& out, Status& err
     if (Code code = count_lane(lane, true, count); code != Code::ok)
       return error = std::move(lane.error), code;
     out.payload_bytes += count.payload_bytes, out.page_bytes += count.page_bytes,
-        out.spilled += count.spilled;
+        out.spilled += count.spilled, out.spilled_bytes += count.spilled_bytes, out.gaps += count.gaps;
     if (n == kDelayedLane)
       out.delayed += count.ready + count.claimed;
     else if (n == kDeadLane)
@@ -72,10 +72,12 @@ Code log_stats(ThreadContext& me, Binding stream, LogStats& out, Status& error) 
         std::uint64_t begin = seen + 1, end = id_of(behind, 0);
         if (end <= begin || !readable) return Code::ok;
         out.last_seq = seen = end - 1;
+        out.gaps++;
         std::uint64_t live = std::min(gap.items, end - std::min(end, std::max(begin, out.trimmed)));
         if (!live) return Code::ok;
         if (!out.first_seq) out.first_seq = std::max(begin, out.trimmed);
-        out.records += live, out.spilled += live, out.payload_bytes += gap.bytes * live / gap.items;
+        std::uint64_t bytes = gap.bytes * live / gap.items;
+        out.records += live, out.spilled += live, out.payload_bytes += bytes, out.spilled_bytes += bytes;
         return Code::ok;
       });
   if (!out.last_seq) out.last_seq = lane.stream.first_id.load(std::memory_order_relaxed) - 1;
@@ -132,7 +134,7 @@ Result<Stats> pond_stats(Attachment& pond) {
   out.segment_bytes = segment.used_bytes();
   out.largest_free_bytes = largest_free_run(segment) * kUnit;
   out.max_participants = segment.max_participants();
-  out.recovered = pond_recovered(pond);
+  out.recovered = pond_recovered(pond), out.durable = durable_stats(*me);
   std::map<std::uint32_t, std::uint64_t> claims;
 
   auto entries = Directory(*me).list();
@@ -242,6 +244,16 @@ std::string Stats::json() const {
                       {"damaged_items", recovered.damaged_items},
                       {"lost_records", recovered.lost_records},
                       {"unknown_items", recovered.unknown_items}};
+  if (durable.used) {
+    j["durable"] = {{"file_bytes", durable.file_bytes},
+                    {"wal_bytes", durable.wal_bytes},
+                    {"free_bytes", durable.free_bytes},
+                    {"commits", durable.commits},
+                    {"commit_us", durable.commit_time.count()},
+                    {"last_commit", durable.last_commit},
+                    {"waiting", durable.waiting}};
+    if (!durable.trouble) j["durable"]["trouble"] = text(durable.trouble.text());
+  }
   j["workers"] = nlohmann::json::array();
   for (const WorkerInfo& w : workers)
     j["workers"].push_back({{"pid", w.pid},
@@ -261,6 +273,8 @@ std::string Stats::json() const {
                              {"payload_bytes", s.queue.payload_bytes},
                              {"page_bytes", s.queue.page_bytes},
                              {"spilled", s.queue.spilled},
+                             {"spilled_bytes", s.queue.spilled_bytes},
+                             {"gaps", s.queue.gaps},
                              {"pushed", s.queue.pushed},
                              {"oldest_age_ms", s.queue.oldest_age.count()},
                              {"paused", s.queue.paused},
@@ -275,6 +289,8 @@ std::string Stats::json() const {
                            {"payload_bytes", s.log.payload_bytes},
                            {"page_bytes", s.log.page_bytes},
                            {"spilled", s.log.spilled},
+                           {"spilled_bytes", s.log.spilled_bytes},
+                           {"gaps", s.log.gaps},
                            {"first_seq", s.log.first_seq},
                            {"last_seq", s.log.last_seq},
                            {"trimmed", s.log.trimmed},

@@ -106,13 +106,15 @@ struct TierIdentity {
 /// Snapshots; the counts are of this process since it opened the tier.
 struct TierFigures {
   std::uint64_t file_bytes = 0, wal_bytes = 0;  // of all files, on disk now
+  std::uint64_t free_bytes = 0;                 // of these, in pages that are free
   std::uint64_t pages_stored = 0, pages_loaded = 0, bytes_stored = 0,
                 bytes_kept = 0;  // kept: after compression
   std::uint64_t commits = 0, full_commits = 0, checkpoints = 0, vacuums = 0;
   /// How often a sync failed. When it has risen, pages stored since the last good barrier() may not be on disk: store them again, or
   /// keep their journal entries.
   std::uint64_t failed_syncs = 0;
-  /// What the last checkpoint or vacuum answered: it fails without failing the call after which it ran, and is tried again by the next.
+  /// What the last checkpoint or vacuum answered: it fails without failing the call after which it ran, and is tried again by the next. If that was ok,
+  /// what keeps the free pages from being counted.
   Status upkeep;
 };
 

@@ -91,7 +91,9 @@ struct CursorPlace {
 struct LogStats {
   std::uint64_t records = 0;        // readable now
   std::uint64_t spilled = 0;        // of these, in the durable tier
-  std::uint64_t payload_bytes = 0;  // of these
+  std::uint64_t spilled_bytes = 0;  // of their payloads
+  std::uint64_t gaps = 0;           // runs of pages that are there, with pages in memory between them
+  std::uint64_t payload_bytes = 0;  // of all of these
   std::uint64_t page_bytes = 0;     // segment memory of its pages
   std::uint64_t first_seq = 0;      // of the oldest record that is there; 0: none
   std::uint64_t last_seq = 0;

@@ -52,6 +52,21 @@ struct Recovered {
   std::uint64_t unknown_items = 0;  // the same of queues: items that were consumed, or are gone
 };
 
+/// The durable tier at one moment. All 0 where nothing was ever spilled or durable.
+struct DurableStats {
+  bool used = false;             // it was opened since the segment was made, by anybody
+  std::uint64_t file_bytes = 0;  // of its files on disk, all of them
+  std::uint64_t wal_bytes = 0;   // of these, in write-ahead logs
+  std::uint64_t free_bytes = 0;  // of these, in pages that are used again before the files grow
+  /// Synced commits of durable operations, by all processes together: rows that were ever written to the journal.
+  std::uint64_t commits = 0;
+  std::chrono::microseconds commit_time{0};  // what one takes, lately; 0: there was none
+  std::uint64_t last_commit = 0;             // operations that shared the last one
+  std::uint64_t waiting = 0;                 // operations that are posted, and not on disk yet
+  /// ok; or what keeps this process from the tier, or kept its last checkpoint from its end.
+  Status trouble;
+};
+
 struct HEADPOND_API Stats {
   std::string pond;
   std::uint64_t limit_bytes = 0;
@@ -63,6 +78,7 @@ struct HEADPOND_API Stats {
   std::uint64_t participants = 0;
   std::uint64_t max_participants = 0;
   Recovered recovered;
+  DurableStats durable;
   std::vector<WorkerInfo> workers;
   std::vector<StreamInfo> details;  // every queue and log
 
@@ -130,7 +146,8 @@ class HEADPOND_API Pond {
   /// dropped some streams, wholly each. Sleeps, on the disk. `invalid`; or what the durable tier answers: what was done by then stays done.
   Result<GcResult> gc(const GcOptions& options) const;
 
-  /// Parked streams are counted from what their names keep: they stay parked.
+  /// Looks at every stream; parked ones are counted from what their names keep, and stay parked. Opens the durable tier where there is one: what
+  /// that answers is in `durable`, and fails nothing. May sleep for that, a second at most.
   Result<Stats> stats() const;
   /// Walks the whole segment and checks every invariant. Takes locks for moments; others go on.
   Result<Findings> verify() const;

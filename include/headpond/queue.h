@@ -174,6 +174,8 @@ struct QueueStats {
   std::uint64_t delayed = 0;        // items
   std::uint64_t dead = 0;           // items
   std::uint64_t spilled = 0;        // ready and dead ones of these whose pages are in the durable tier
+  std::uint64_t spilled_bytes = 0;  // of their payloads
+  std::uint64_t gaps = 0;           // runs of pages that are there, with pages in memory between them
   std::uint64_t payload_bytes = 0;  // of all of these
   std::uint64_t page_bytes = 0;     // segment memory of its pages
   // ids given so far in its present stream; an item that comes back after a delay or by redrive takes

@@ -83,6 +83,48 @@ test_stat_shows_figures() {
   equal "$HEADPOND_POND" "$(hp --json stat | field pond)"
 }
 
+test_what_is_on_disk_is_shown() {
+  hp push q x
+  hp stat | grep -q '^spilled' && fail 'a pond that has used no disk shows it'
+  equal false "$(hp --json stat | python3 -c 'import json; print(json.dumps("durable" in json.loads(input())))')"
+  hp rm
+  hp create --limit 1MiB
+  seq -f '%0100g' 30000 | hp push q
+  seq -f '%0100g' 20000 | hp append n k
+  hp push q safe --durable
+  hp stat >"$folder/out"
+  grep -Eq '^spilled +[0-9,]+ items, [0-9,]+ records: [0-9.]+ MiB in [2-9] gaps' "$folder/out"
+  grep -Eq '^files +[0-9.]+ MiB, of these .* in WALs and .* free' "$folder/out"
+  grep -Eq '^commits +[1-9][0-9,]*, .* ms each, [0-9]+ operations in the last one; 0 wait' "$folder/out"
+  grep -q '^trouble' "$folder/out" && fail "$(<"$folder/out")"
+  hp ls >"$folder/out"
+  grep -Eq '^"" +q +30,001 +0 +0 +0 .* [KM]iB +[1-9][0-9,]{4,} +[0-9.]+ MiB ' "$folder/out"
+  equal "$(($(figure spilled) * 100))" "$(figure spilled_bytes)"
+  (($(figure gaps) >= 2))
+  hp top -n 1 -i 0.1 | grep -Eq '^disk +[0-9.]+ MiB +WALs .* free .* commits/s'
+  hp --json top -n 1 -i 0.1 | python3 -c '
+import json
+top = json.loads(input())
+assert top["durable"]["file_bytes"] > 1 << 20 and top["durable"]["commits"] >= 1, top
+assert all(stream["spilled_bytes"] == 100 * stream["spilled"] > 0 for stream in top["streams"]), top'
+  hp --json stat | python3 -c '
+import json
+stat = json.loads(input())
+assert stat["durable"]["waiting"] == 0 and stat["queues"][0]["gaps"] >= 1 and stat["logs"][0]["spilled_bytes"] > 0, stat'
+}
+
+test_trouble_on_disk_is_shown_and_hides_no_other_figure() {
+  hp create --limit 1MiB
+  seq -f '%0100g' 30000 | hp push q
+  # Another file in its place.
+  cp "$HEADPOND_HOME/$HEADPOND_POND/spill.db" "$folder/copy"
+  mv "$folder/copy" "$HEADPOND_HOME/$HEADPOND_POND/spill.db"
+  hp stat >"$folder/out" 2>/dev/null
+  grep -q '^trouble .*spill.db' "$folder/out"
+  grep -q '^items *30,000 ready' "$folder/out"
+  hp ls 2>/dev/null | grep -q 30,000
+}
+
 test_verify_finds_a_sound_pond_clean() {
   seq 1000 | hp push q
   seq 1000 | hp append ns key

@@ -33,6 +33,8 @@ Json json_stream(const StreamInfo& stream) {
                  {"delayed", queue.delayed},
                  {"dead", queue.dead},
                  {"spilled", queue.spilled},
+                 {"spilled_bytes", queue.spilled_bytes},
+                 {"gaps", queue.gaps},
                  {"pushed", queue.pushed},
                  {"payload_bytes", queue.payload_bytes},
                  {"page_bytes", queue.page_bytes},
@@ -45,6 +47,8 @@ Json json_stream(const StreamInfo& stream) {
                  {"key", json_bytes(stream.key)},
                  {"records", log.records},
                  {"spilled", log.spilled},
+                 {"spilled_bytes", log.spilled_bytes},
+                 {"gaps", log.gaps},
                  {"payload_bytes", log.payload_bytes},
                  {"page_bytes", log.page_bytes},
                  {"first_seq", log.first_seq},
@@ -65,6 +69,28 @@ std::vector<StreamInfo> sorted(std::vector<StreamInfo> streams, const Settings& 
   return streams;
 }
 
+/// What is in the durable tier, and how that does: a name and its figures each.
+template <class Line>
+void show_durable(const Stats& stats, Line line) {
+  const DurableStats& durable = stats.durable;
+  if (!durable.used) return;
+  std::uint64_t items = 0, records = 0, bytes = 0, gaps = 0;
+  for (const StreamInfo& stream : stats.details) {
+    items += stream.queue.spilled, records += stream.log.spilled;
+    bytes += stream.queue.spilled_bytes + stream.log.spilled_bytes,
+        gaps += stream.queue.gaps + stream.log.gaps;
+  }
+  line("spilled", fmt::format("{} items, {} records: {} in {} gap{}", show_count(items), show_count(records),
+                              show_bytes(bytes), show_count(gaps), gaps == 1 ? "" : "s"));
+  line("files", fmt::format("{}, of these {} in WALs and {} free", show_bytes(durable.file_bytes),
+                            show_bytes(durable.wal_bytes), show_bytes(durable.free_bytes)));
+  line("commits",
+       fmt::format("{}, {:.2f} ms each, {} operations in the last one; {} wait", show_count(durable.commits),
+                   static_cast<double>(durable.commit_time.count()) / 1e3, show_count(durable.last_commit),
+                   show_count(durable.waiting)));
+  if (!durable.trouble) line("trouble", durable.trouble.text());
+}
+
 void add_lines(Output& output, const Table& table) {
   if (table.empty()) return;
   for (const std::string& line : table.lines()) output.add(line + "\n");
@@ -75,9 +101,10 @@ void add_lines(Output& output, const Table& table) {
 int ls(const Settings& settings, const NoRequest&) {
   const Pond pond = open_pond(settings, Missing::fail);
   const auto streams = sorted(need(pond.stats()).details, settings);
-  Table queues(
-      {"<SCOPE", "<QUEUE", "READY", "CLAIMED", "DELAYED", "DEAD", "BYTES", "MEMORY", "OLDEST", "<STATE"});
-  Table logs({"<SCOPE", "<LOG", "<KEY", "RECORDS", "FIRST", "LAST", "BYTES", "MEMORY", "IDLE"});
+  Table queues({"<SCOPE", "<QUEUE", "READY", "CLAIMED", "DELAYED", "DEAD", "BYTES", "MEMORY", "SPILLED",
+                "ON DISK", "OLDEST", "<STATE"});
+  Table logs({"<SCOPE", "<LOG", "<KEY", "RECORDS", "FIRST", "LAST", "BYTES", "MEMORY", "SPILLED", "ON DISK",
+              "IDLE"});
   Output output;
   for (const StreamInfo& stream : streams) {
     if (settings.json) {
@@ -86,13 +113,14 @@ int ls(const Settings& settings, const NoRequest&) {
       const QueueStats& queue = stream.queue;
       queues.add({show_name(stream.scope), show_name(stream.name), show_count(queue.ready),
                   show_count(queue.claimed), show_count(queue.delayed), show_count(queue.dead),
-                  show_bytes(queue.payload_bytes), show_bytes(queue.page_bytes), show_age(queue.oldest_age),
-                  show_state(queue)});
+                  show_bytes(queue.payload_bytes), show_bytes(queue.page_bytes), show_count(queue.spilled),
+                  show_bytes(queue.spilled_bytes), show_age(queue.oldest_age), show_state(queue)});
     } else {
       const LogStats& log = stream.log;
       logs.add({show_name(stream.scope), show_name(stream.name), show_name(stream.key),
                 show_count(log.records), show_count(log.first_seq), show_count(log.last_seq),
-                show_bytes(log.payload_bytes), show_bytes(log.page_bytes), show_time(stream.idle)});
+                show_bytes(log.payload_bytes), show_bytes(log.page_bytes), show_count(log.spilled),
+                show_bytes(log.spilled_bytes), show_time(stream.idle)});
     }
   }
   add_lines(output, queues);
@@ -138,6 +166,7 @@ int stat(const Settings& settings, const NoRequest&) {
   line("items", fmt::format("{} ready, {} claimed, {} delayed, {} dead", show_count(queues.ready),
                             show_count(queues.claimed), show_count(queues.delayed), show_count(queues.dead)));
   line("records", show_count(logs.records));
+  show_durable(stats, line);
   if (const Recovered& back = stats.recovered; back.epoch != 0) {
     line("rebuilt",
          fmt::format("epoch {}: {} items, {} ({} from the journal)", back.epoch, show_count(back.items),

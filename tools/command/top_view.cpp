@@ -47,6 +47,7 @@ void TopView::look(Stats stats, double seconds) {
     rows[key] = std::move(row);
   }
   rows_ = std::move(rows);
+  commit_rate_ = rate_of(stats_.durable.commits, stats.durable.commits, seconds);
   stats.details.clear();
   stats_ = std::move(stats);
 }
@@ -87,6 +88,24 @@ std::vector<const TopView::Row*> TopView::busiest_first() const {
   return rows;
 }
 
+std::string TopView::durable_line() const {
+  const DurableStats& durable = stats_.durable;
+  return fmt::format("disk   {}   WALs {}   free {}   commits/s {} of {:.2f} ms   {} operations wait",
+                     show_bytes(durable.file_bytes), show_bytes(durable.wal_bytes),
+                     show_bytes(durable.free_bytes), rate(commit_rate_),
+                     static_cast<double>(durable.commit_time.count()) / 1e3, show_count(durable.waiting));
+}
+
+Json TopView::json_durable() const {
+  const DurableStats& durable = stats_.durable;
+  Json json = {{"file_bytes", durable.file_bytes},   {"wal_bytes", durable.wal_bytes},
+               {"free_bytes", durable.free_bytes},   {"commits", durable.commits},
+               {"commits_per_s", commit_rate_},      {"commit_us", durable.commit_time.count()},
+               {"last_commit", durable.last_commit}, {"waiting", durable.waiting}};
+  if (!durable.trouble) json["trouble"] = json_bytes(durable.trouble.text());
+  return json;
+}
+
 std::vector<std::string> TopView::lines() const {
   const double share = stats_.limit_bytes == 0
                            ? 0
@@ -98,12 +117,14 @@ std::vector<std::string> TopView::lines() const {
                   stats_.participants, show_count(claims)),
       fmt::format("memory {} {} of {} ({:.1f} %)   segment {}", bar(share, kBar),
                   show_bytes(stats_.page_bytes), show_bytes(stats_.limit_bytes), share * 100,
-                  show_bytes(stats_.segment_bytes)),
-      ""};
+                  show_bytes(stats_.segment_bytes))};
+  if (stats_.durable.used) lines.push_back(durable_line());
+  if (!stats_.durable.trouble) lines.push_back("trouble " + stats_.durable.trouble.text());
+  lines.emplace_back();
 
   // What matters most stands left: narrow terminals cut the rest.
   Table streams({"<", "<SCOPE", "<NAME", "IN/S", "OUT/S", "DEPTH", "<LATELY", "CLAIMED", "DELAYED", "DEAD",
-                 "MEMORY", "<"});
+                 "MEMORY", "SPILLED", "ON DISK", "<"});
   for (const Row* row : busiest_first()) {
     const StreamInfo& info = row->info;
     const bool queue = info.kind == StreamInfo::Kind::queue;
@@ -113,6 +134,8 @@ std::vector<std::string> TopView::lines() const {
                  rate(row->in_rate), rate(row->out_rate), show_count(row->depth), spark(row->history),
                  of_queue(info.queue.claimed), of_queue(info.queue.delayed), of_queue(info.queue.dead),
                  show_bytes(queue ? info.queue.page_bytes : info.log.page_bytes),
+                 show_count(queue ? info.queue.spilled : info.log.spilled),
+                 show_bytes(queue ? info.queue.spilled_bytes : info.log.spilled_bytes),
                  info.queue.paused     ? "paused"
                  : info.queue.draining ? "draining"
                                        : ""});
@@ -144,6 +167,9 @@ Json TopView::json() const {
       json.update(
           {{"claimed", info.queue.claimed}, {"delayed", info.queue.delayed}, {"dead", info.queue.dead}});
     json["page_bytes"] = queue ? info.queue.page_bytes : info.log.page_bytes;
+    json["spilled"] = queue ? info.queue.spilled : info.log.spilled;
+    json["spilled_bytes"] = queue ? info.queue.spilled_bytes : info.log.spilled_bytes;
+    json["gaps"] = queue ? info.queue.gaps : info.log.gaps;
     streams.push_back(std::move(json));
   }
   for (const WorkerInfo& worker : stats_.workers)
@@ -152,13 +178,15 @@ Json TopView::json() const {
                        {"claims", worker.claims},
                        {"attached_ms", worker.attached.count()},
                        {"alive", worker.alive}});
-  return {{"pond", stats_.pond},
-          {"page_bytes", stats_.page_bytes},
-          {"limit_bytes", stats_.limit_bytes},
-          {"segment_bytes", stats_.segment_bytes},
-          {"participants", stats_.participants},
-          {"streams", std::move(streams)},
-          {"workers", std::move(workers)}};
+  Json json = {{"pond", stats_.pond},
+               {"page_bytes", stats_.page_bytes},
+               {"limit_bytes", stats_.limit_bytes},
+               {"segment_bytes", stats_.segment_bytes},
+               {"participants", stats_.participants}};
+  if (stats_.durable.used) json["durable"] = json_durable();
+  json["streams"] = std::move(streams);
+  json["workers"] = std::move(workers);
+  return json;
 }
 
 }  // namespace headpond::command

@@ -34,11 +34,14 @@ class TopView {
 
   std::string bar(double share, std::size_t width) const;
   std::string spark(const std::deque<std::uint64_t>& history) const;
+  std::string durable_line() const;
+  Json json_durable() const;
   std::string rate(double per_second) const { return rates_ ? show_rate(per_second) : "-"; }
   std::vector<const Row*> busiest_first() const;
 
   const bool sparks_;
   bool rates_ = false;
+  double commit_rate_ = 0;  // a second
   Stats stats_;
   std::map<Key, Row> rows_;
 };
