@@ -120,7 +120,7 @@ test_trouble_on_disk_is_shown_and_hides_no_other_figure() {
   cp "$HEADPOND_HOME/$HEADPOND_POND/spill.db" "$folder/copy"
   mv "$folder/copy" "$HEADPOND_HOME/$HEADPOND_POND/spill.db"
   hp stat >"$folder/out" 2>/dev/null
-  grep -q '^trouble .*spill.db' "$folder/out"
+  grep -q '^trouble .*was replaced' "$folder/out"
   grep -q '^items *30,000 ready' "$folder/out"
   hp ls 2>/dev/null | grep -q 30,000
 }

@@ -82,8 +82,9 @@ void show_durable(const Stats& stats, Line line) {
   }
   line("spilled", fmt::format("{} items, {} records: {} in {} gap{}", show_count(items), show_count(records),
                               show_bytes(bytes), show_count(gaps), gaps == 1 ? "" : "s"));
-  line("files", fmt::format("{}, of these {} in WALs and {} free", show_bytes(durable.file_bytes),
-                            show_bytes(durable.wal_bytes), show_bytes(durable.free_bytes)));
+  if (durable.file_bytes > 0)
+    line("files", fmt::format("{}, of these {} in WALs and {} free", show_bytes(durable.file_bytes),
+                              show_bytes(durable.wal_bytes), show_bytes(durable.free_bytes)));
   line("commits",
        fmt::format("{}, {:.2f} ms each, {} operations in the last one; {} wait", show_count(durable.commits),
                    static_cast<double>(durable.commit_time.count()) / 1e3, show_count(durable.last_commit),
