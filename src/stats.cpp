@@ -107,12 +107,12 @@ void parked_info(const Parked& parked, std::uint64_t now_us, StreamInfo& out) {
   LogStats& log = out.log;
   for (const ParkedLane& lane : parked.lanes) {
     if (out.kind == StreamInfo::Kind::log) {
-      log.records = log.spilled = lane.items, log.payload_bytes = lane.bytes;
+      log.records = log.spilled = lane.items, log.payload_bytes = log.spilled_bytes = lane.bytes;
       log.first_seq = lane.items ? std::max(lane.first, parked.trimmed) : 0, log.last_seq = lane.next - 1;
       continue;
     }
     (lane.number == kDeadLane ? queue.dead : queue.ready) += lane.items;
-    queue.spilled += lane.items, queue.payload_bytes += lane.bytes;
+    queue.spilled += lane.items, queue.payload_bytes += lane.bytes, queue.spilled_bytes += lane.bytes;
     if (lane.number != kDeadLane) queue.pushed += lane.next - parked.first_id;
   }
   log.trimmed = out.kind == StreamInfo::Kind::log ? parked.trimmed : 0;
