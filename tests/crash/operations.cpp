@@ -766,7 +766,7 @@ const std::vector<Operation>& catalogue() {
     wake.name = "size", wake.state = "parked-lanes",
     wake.prepare = [=](Stage& s) { many_lanes(s), park_all(s); },
     wake.operate = [](Stage& s) { return s.work->size().status(); }, wake.allowed = {in_lanes}, add(wake);
-    std::string logged = "log";
+    std::string logged = " | log";
     for (int n = 1; n <= 40; n++) logged += " " + std::to_string(n) + "=" + std::to_string(n);
     park.state = "log", park.prepare = records(40), park.operate = gc({.spill_idle = 1ms}),
     park.allowed = {logged}, add(park);
