@@ -55,8 +55,8 @@ class Folder {
 
 class SmallPond {
  public:
-  SmallPond() {
-    options_.limit_bytes = 16 << 20, options_.on_full = OnFull::spill, options_.full_timeout = 20s;
+  explicit SmallPond(std::uint64_t mib = 16) {
+    options_.limit_bytes = mib << 20, options_.on_full = OnFull::spill, options_.full_timeout = 20s;
     options_.state_home = folder_.path();
   }
   ~SmallPond() { (void)Pond::remove(name_, {.state_home = folder_.path()}); }
@@ -252,6 +252,57 @@ void four_each(const Round& round) {
   round.add("resident, at most", most), round.add("on disk, all popped", small.disk_mib());
 }
 
+// ------------------------------------------------------------------------------------------------------------ idle scopes
+
+void idle_scopes(const Round& round) {
+  const std::uint64_t scopes = round.count(100'000), each = 10, looks = 1000;
+  SmallPond small(64);
+  Pond pond = small.open();
+  Item item;
+  auto queue = [&](std::uint64_t scope) {
+    return pond.scope("scope " + std::to_string(scope)).queue("work");
+  };
+  double push = ns_of([&] {
+    for (std::uint64_t scope = 0; scope < scopes; scope++) {
+      Queue to = queue(scope);
+      for (std::uint64_t n = 0; n < each; n++) must(to.push(item.with(scope * each + n)));
+    }
+  });
+  const std::uint64_t parked_by_need = must(pond.stats()).parked;
+  GcResult collected;
+  double gc = ns_of([&] {
+    for (int tries = 0; tries < 3; tries++) {  // the first look takes what was just used for used now
+      GcResult more = must(pond.gc({.spill_idle = 1ms, .drop_idle = {}}));
+      collected.parked += more.parked;
+      if (tries < 2) usleep(10'000);
+    }
+  });
+  Stats idle = must(pond.stats());
+  if (idle.parked != scopes)
+    throw std::runtime_error(std::to_string(scopes - idle.parked) + " are not parked");
+  std::vector<double> back;
+  std::vector<std::uint64_t> out(scopes, 0);
+  auto take = [&](std::uint64_t scope) {
+    if (Item::number(must(queue(scope).pop())) != scope * each + out[scope]++)
+      throw std::runtime_error("an item is lost or out of order");
+  };
+  for (std::uint64_t i = 0, scope = 0; i < looks; i++) {
+    scope = (scope + scopes / 3 * 2 + 1) % scopes;
+    if (out[scope] == 0) back.push_back(ns_of([&] { take(scope); }) / 1e6);
+  }
+  for (std::uint64_t scope = 0; scope < scopes; scope++)
+    while (out[scope] < each) take(scope);
+  std::sort(back.begin(), back.end());
+  round.add("push, an item", push / static_cast<double>(scopes * each));
+  round.add("parked, as memory ran short", static_cast<double>(parked_by_need));
+  round.add("gc of the rest", gc / 1e6);
+  round.add("pages, all parked", static_cast<double>(idle.page_bytes) / (1 << 20));
+  round.add("segment, all parked", static_cast<double>(idle.segment_bytes) / (1 << 20));
+  round.add("resident, at most", resident_mib());
+  round.add("first pop of a parked one, median", back[back.size() / 2]);
+  round.add("first pop of a parked one, 99 of 100", back[back.size() * 99 / 100]);
+}
+
 // -------------------------------------------------------------------------------------------------------- against SQLite
 
 void against_plain(const Round& round) {
@@ -329,6 +380,17 @@ std::vector<Benchmark> all() {
        {{"push and pop, an item", "ns", none},
         {"resident, at most", "MiB", at_most(64)},
         {"on disk, all popped", "MiB", at_most(64)}}},
+      {"park: 100,000 scopes of 10 items each, 64 MiB",
+       1,
+       idle_scopes,
+       {{"push, an item", "ns", none},
+        {"parked, as memory ran short", "scopes", none},
+        {"gc of the rest", "ms", none},
+        {"pages, all parked", "MiB", none},
+        {"segment, all parked", "MiB", none},
+        {"resident, at most", "MiB", none},
+        {"first pop of a parked one, median", "ms", at_most(5)},
+        {"first pop of a parked one, 99 of 100", "ms", none}}},
   };
 }
 
