@@ -304,6 +304,8 @@ test_json_tells_counts() {
 }
 
 test_memory_is_bounded_whatever_the_size() {
+  # AddressSanitizer's shadow takes more address space than any limit leaves.
+  (ulimit -v 250000 && hp --version) >/dev/null 2>&1 || { echo "the address space cannot be limited here"; return; }
   hp create --limit 1MiB
   seq -f '%0500g' 100000 | hp push q
   (ulimit -v 250000 && hp export "$folder/file")
