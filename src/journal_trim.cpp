@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "id_ranges.h"
+#include "lane.h"
 #include "pages.h"
 
 namespace headpond::internal {
@@ -100,9 +101,9 @@ class Trim {
   void look_at_pages() {
     for_each_page(segment_, [&](std::uint32_t number, LifeWord life) {
       auto& page = *reinterpret_cast<PageHeader*>(segment_.page(number));
-      if (life.state() != LifeState::spilling && !page.row.load(std::memory_order_acquire)) return;
-      auto of =
-          ids_.find(static_cast<std::uint32_t>(page.stream.load(std::memory_order_relaxed) & 0xfffffff));
+      // Not pinned: what is zeroed meanwhile is all done, and its row is gone or left over.
+      if (life.state() != LifeState::spilling && !glance(page.row)) return;
+      auto of = ids_.find(static_cast<std::uint32_t>(glance(page.stream) & 0xfffffff));
       if (of != ids_.end()) may_have_rows_.insert(of->second);
     });
   }

@@ -181,7 +181,11 @@ Status end_stream(ThreadContext& me, Binding stream, bool keep_name) {
     auto stay = tombs_stay(me, stream);
     if (!stay) return stay.status();
     if (*stay) break;
-    if (tries == kRestarts) return Code::busy;
+    state = words.state.load(std::memory_order_acquire);
+    if (!in_state(StreamState::clearing)) return {};  // another has done it, and its lanes are swept by now
+    if (tries == kRestarts)
+      return {Code::busy,
+              "pond " + me.pond->name() + ": a stream that is being cleared gets no end; try again"};
   }
   // CLEAR in the durable tier before the name goes on: who finds the name empty then may take our word for it. Where that fails, whoever comes
   // by goes on from here.

@@ -180,7 +180,7 @@ TEST(Waiting, WhatIsDueOrBuriedOrRedrivenMeanwhileIsSeen) {
   TestPond test;
   Pond pond = test.open();
   Queue queue = pond.scope().queue("work");
-  must(queue.push("soon", {.delay = 1ms}));
+  must(queue.push("soon", {.delay = 300ms}));
   must(queue.push("to bury", {.priority = 1}));
   must(queue.push("dead", {.priority = 2}));
   EXPECT_OK(must(queue.claim()).bury("reason"));
