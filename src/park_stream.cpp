@@ -179,10 +179,7 @@ void LeavingStream::give_back() {
   Segment& segment = me_.pond->segment();
   ring(segment, words_.bell, Wake::all), ring(segment, words_.space_bell, Wake::all);
   if (lanes_.empty() || lanes_[0].lane.current()) return;
-  // Cleared under us: our rows are nobody's, and what we gave back may have been its last pages.
-  for (LeavingLane& lane : lanes_)
-    if (std::uint64_t id = TierSide::id_of(lane.lane); id && !lane.pages.empty())
-      (void)me_.pond->tier_side().erase_rows(me_, id);  // else whoever ends the stream
+  // Cleared under us: what we gave back may have been its last pages, and our rows go with its end. Parked by another: they are its own.
   finish_tombed(me_, stream_);
 }
 

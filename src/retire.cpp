@@ -61,6 +61,11 @@ std::uint64_t sweep(Lane& lane) {
   return taken;
 }
 
+bool tombed(const Segment& segment, Binding stream) {
+  std::uint64_t state = segment.stream(stream.index()).state.load(std::memory_order_acquire);
+  return state >> 28 == stream.generation() && static_cast<StreamState>(state & 0xff) == StreamState::tombed;
+}
+
 /// In the section of a TOMBED lane: the page behind each gap follows the one before it. What was between them is gone with the rest, and
 /// counted in `taken`. Not ok: held up, and left to who sweeps later.
 Status cut_gaps(Lane& lane, std::uint64_t& taken) {
@@ -69,6 +74,8 @@ Status cut_gaps(Lane& lane, std::uint64_t& taken) {
     more = false;
     auto section = Section::enter(lane.me, stream_section(lane.binding.index()));
     if (!section) return section.status();
+    if (!tombed(lane.segment, lane.binding))
+      return section->leave(), Status();  // the gaps are another stream's
     std::uint64_t cut = 0, items = 0;
     Hops hops(lane.segment);
     for (PageView page = in_section(lane, Reference{lane.words.first.load(std::memory_order_acquire)});
@@ -94,6 +101,8 @@ Status cut_gaps(Lane& lane, std::uint64_t& taken) {
 Status clear_rows(const Lane& lane, bool over) {
   std::uint64_t id = TierSide::id_of(lane);
   std::uint32_t done = over ? 2 : 1;
+  if (!tombed(lane.segment, lane.binding))
+    return {};  // looked at behind the id: that is not of the descriptor's next life
   if (!id || lane.words.rows_gone.load(std::memory_order_acquire) >= done) return {};
   TierSide& side = lane.me.pond->tier_side();
   Status gone = over ? side.forget_stream(lane.me, id) : side.erase_rows(lane.me, id);
@@ -106,7 +115,7 @@ Status clear_rows(const Lane& lane, bool over) {
 bool all_tombs(ThreadContext& me, Binding stream) {
   auto section = Section::try_enter(me, stream_section(stream.index()));
   if (!section) return false;
-  bool all = true;
+  bool all = tombed(me.pond->segment(), stream);
   for (LaneWords& lane : me.pond->segment().stream(stream.index()).lane)
     all = all && Reference{lane.first.load(std::memory_order_acquire)}.is_tomb();
   section->leave();
@@ -124,11 +133,6 @@ Status end_descriptor(ThreadContext& me, Binding stream) {
   return rows;
 }
 
-bool tombed(const Segment& segment, Binding stream) {
-  std::uint64_t state = segment.stream(stream.index()).state.load(std::memory_order_acquire);
-  return state >> 28 == stream.generation() && static_cast<StreamState>(state & 0xff) == StreamState::tombed;
-}
-
 }  // namespace
 
 /// A tomb that was there before us may be of who parks, and he may take it back, or his journal: not from here on, where the stream is not LIVE.
@@ -144,7 +148,10 @@ static Result<bool> tombs_stay(ThreadContext& me, Binding stream) {
 /// CLEAR of every lane that the tier knows.
 static Status mark_lanes(ThreadContext& me, Binding stream, std::uint64_t upto) {
   for (int n = 0; n < kLanes; n++) {
-    std::uint64_t id = TierSide::id_of(Lane(me, stream, n));
+    Lane lane(me, stream, n);
+    std::uint64_t id = TierSide::id_of(lane);
+    lane.any_state = true;
+    if (!lane.current()) return {};  // another has ended it, and the id is of the descriptor's next life
     Status marked = id ? me.pond->tier_side().mark_cleared(me, id, upto) : Status();
     if (!marked && marked.code() != Code::not_found) return marked;
     if (marked.ok() && upto == 0) return {};  // one is enough to know that it could

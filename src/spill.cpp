@@ -189,8 +189,7 @@ class Spiller {
       if (leaving.hold >= 0) lane_.me.pond->give_hold(lane_.me, leaving.hold);
     lane_.unpin();
     if (!stayed_ || lane_.current()) return;
-    // Cleared under us: our rows are nobody's, and what we gave back may have been its last pages.
-    if (id_) (void)lane_.me.pond->tier_side().erase_rows(lane_.me, id_);  // else whoever ends the stream
+    // Cleared under us: what we gave back may have been its last pages, and our rows go with its end. Parked: our rows are its own.
     finish_tombed(lane_.me, lane_.binding);
   }
   void retire(const std::vector<Reference>& limbo) {

@@ -61,6 +61,9 @@ class Worker {
       }
   }
 
+  /// An item's scope follows from its number: some are busy, most rest for long.
+  static std::uint64_t scope_of(std::uint64_t n) { return n % 7 ? n % 5 : n / 7 % kScopes; }
+
  private:
   void nap() { ::usleep(200); }
   bool known(const Status& status) {
@@ -70,8 +73,6 @@ class Worker {
       ledger_.complain("role %d: answered %s", role_, describe(status).c_str());
     return false;
   }
-  /// An item's scope follows from its number: some are busy, most rest for long.
-  static std::uint64_t scope_of(std::uint64_t n) { return n % 7 ? n % 5 : n / 7 % kScopes; }
   Queue queue(std::uint64_t scope) { return pond_.scope(std::to_string(scope)).queue("work"); }
 
   void push(int pusher) {
@@ -208,10 +209,13 @@ TEST(ParkTorture, WhoParksIsKilledAndNothingIsLostTwiceOrOutOfOrder) {
       EXPECT_EQ(state & 4, 0) << "came after its ack";
       state |= 4;
     }
+  std::string lost;
   for (int pusher = 0; pusher < kPushers; pusher++)
     for (std::uint64_t n = 0; n < ledger->begun[pusher]; n++)
-      // confirmed, and not acked by one who was killed in the ack
-      ASSERT_NE(ledger->state[pusher][n], 1) << "item " << n << " of pusher " << pusher << " is lost";
+      if (ledger->state[pusher][n] == 1)  // confirmed, and not acked by one who was killed in the ack
+        lost += " " + std::to_string(n) + " of pusher " + std::to_string(pusher) + " in scope " +
+                std::to_string(Worker::scope_of(n)) + ";";
+  ASSERT_EQ(lost, "") << "are lost; pushed: " << ledger->begun[0] << " and " << ledger->begun[1];
   EXPECT_TRUE(clean(pond));
   EXPECT_OK(pond.scope("log").log("audit").clear());
   // A page that is all done, and the last one, keeps its row: not in a parked stream.
