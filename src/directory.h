@@ -79,6 +79,9 @@ class Directory {
     return live ? Status() : Status(Code::not_found);
   }
 
+  /// Is it in that state for good? A dying process may leave one that its journal takes back: seen in the section, it stays.
+  Result<bool> is_settled(Binding stream, StreamState as);
+
   // Parked names (park.h, unpark.h); definitions in directory_parked.cpp.
   /// Slots for the words of so many lanes belong to the descriptor from here on. `not_found`: it is not LIVE.
   Status keep_slots(Binding stream, std::size_t lanes);

@@ -92,8 +92,9 @@ Status Directory::retire(Binding stream, std::uint64_t next_id, bool keep_name) 
       Word& floor = segment_.floor(static_cast<std::uint32_t>(get(segment_.slot(at - 1).hash) % kFloors));
       for (std::uint64_t now = floor.load(); now < next_id && !floor.compare_exchange_weak(now, next_id);) {
       }
+      // What a dying process unlinked of a TOMBED stream stays so, though its journal makes that CLEARING again: only the floor knows the ids.
       if (keep_name) {
-        auto next = new_stream(*section, kind, at, next_id, &words, 0);
+        auto next = new_stream(*section, kind, at, get(floor), &words, 0);
         if (!next && next.code() == Code::busy) continue;
         keep_name = next.ok();
       }
@@ -104,6 +105,15 @@ Status Directory::retire(Binding stream, std::uint64_t next_id, bool keep_name) 
     return {};
   }
   return Status(Code::busy, "pond " + me_.pond->name() + ": its directory changes all the time; try again");
+}
+
+Result<bool> Directory::is_settled(Binding stream, StreamState as) {
+  auto section = Section::enter(me_, kDirectorySection);
+  if (!section) return section.status();
+  StreamWords& words = segment_.stream(stream.index());
+  bool settled = words.state.load(std::memory_order_acquire) >> 28 == stream.generation() && state_of(words) == as;
+  section->leave();
+  return settled;
 }
 
 Result<bool> Directory::free_descriptor(Binding stream) {

@@ -276,6 +276,7 @@ void sweep_parked(ThreadContext& me, Binding stream) {
   std::uint64_t state = words.state.load(std::memory_order_acquire);
   if (state >> 28 != stream.generation() || static_cast<StreamState>(state & 0xff) != StreamState::parked)
     return;
+  if (auto settled = Directory(me).is_settled(stream, StreamState::parked); !settled || !*settled) return;
   me.pond->touch(stream.index());
   for (int n = 0; n < kLanes; n++) {
     Lane lane(me, stream, n);

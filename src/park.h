@@ -1,14 +1,15 @@
 // Park: an idle stream leaves the segment wholly; its name keeps parked words (parked_words.h). Unpark, the other way: unpark.h.
 //
-//   1 every lane from `first` on: each page LINKED -> SPILLING(me); the tail is sealed; the gap version before the walk, and every gap walked over,
-//     remembered
+//   1 LIVE for good: seen in the directory's section; the gap versions, seen in the stream's, so that a refill is seen whole or fails 5;
+//     every lane from `first` on: each page LINKED -> SPILLING(me); the tail is sealed; every gap walked over remembered
 //   2 a copy of every page: records READY or DONE; nobody else has a pin on one of them, so nobody is between an ack and its post
 //   3 COMMIT, for many streams at once: a row of each page that is not all DONE, and no other rows of the stream below the tail's end but those in the gaps
 //     as walked. (Above it are rows of pages that were linked behind the tail and spilled since: 5 fails, and they are needed.)
 //   4 READY -> SPILLING(me) for every copied record of a queue; nothing posted of it waits for the disk; not used since it was found idle; slots kept
 //   5 in the stream's section: LIVE, the gap versions as they were; the end of every lane -> tomb. Leaving it commits, for all lanes
 //   6 in the directory's section, by whoever meets a tomb of a LIVE descriptor: the entry names the parked words, the descriptor is PARKED
-//   7 by anybody: SPILLING -> DONE, whoever took it; pages LINKED; then they are unlinked, the gaps with them, their rows stay; the descriptor is FREE
+//   7 by anybody who saw PARKED in the directory's section, where no journal takes it back: SPILLING -> DONE, whoever took it; pages LINKED; then they are
+//     unlinked, the gaps with them, their rows stay; the descriptor is FREE
 //
 // Anything in the way up to 5 (another at work, a claim, a record being written, delayed items, a sleeper, a page linked behind the tail): all is given back.
 //

@@ -42,19 +42,22 @@ bool LeavingStream::mark() {
   if ((words_.bell.load(std::memory_order_acquire) | words_.space_bell.load(std::memory_order_acquire)) &
       kAsleep)
     return false;  // somebody waits for it
+  if (auto live = Directory(me_).is_settled(stream_, StreamState::live); !live || !*live) return false;
   had_id_ = words_.id.load(std::memory_order_acquire) != 0;
   lanes_.reserve(kLanes);
-  for (int n = 0; n < kLanes; n++) {
-    lanes_.emplace_back(me_, stream_, n);
-    if (!mark_lane(lanes_.back())) return false;
+  for (int n = 0; n < kLanes; n++) lanes_.emplace_back(me_, stream_, n);
+  {
+    auto section = Section::try_enter(me_, stream_section(stream_.index()));
+    if (!section) return false;
+    for (LeavingLane& of : lanes_) of.version = of.lane.words.gap_version.load(std::memory_order_relaxed);
+    section->leave();
   }
-  return true;
+  return std::all_of(lanes_.begin(), lanes_.end(), [&](LeavingLane& of) { return mark_lane(of); });
 }
 
 bool LeavingStream::mark_lane(LeavingLane& out) {
   Lane& lane = out.lane;
   Unpin unpin{lane};
-  out.version = lane.words.gap_version.load(std::memory_order_acquire);
   Reference next{lane.words.first.load(std::memory_order_acquire)};
   if (!next) return next == Reference::empty(stream_.generation()) && lane.current();
   std::uint64_t end = 0;

@@ -5,6 +5,7 @@
 #include "append.h"
 #include "claim.h"
 #include "delay.h"
+#include "directory.h"
 #include "each.h"
 #include "pages.h"
 #include "park.h"
@@ -85,6 +86,9 @@ class Reaper {
 
   /// False: somebody holds a section up.
   bool finish_if_parking(Binding stream) {
+    // PARKED by another who is dead, too? Then it may be LIVE again: what was taken is settled by what is true for good.
+    if (state_of(stream) == StreamState::parked)
+      if (!Directory(me_).is_settled(stream, StreamState::parked)) return false;
     if (state_of(stream) != StreamState::live) return true;
     Lane lane(me_, stream, 0);  // all lanes have tombs, or none
     Unpin unpin{lane};
