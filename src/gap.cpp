@@ -94,7 +94,7 @@ static Result<TierRow> load_at(Tier& tier, const Lane& lane, std::uint64_t id, s
 
 Result<std::shared_ptr<const SpilledPage>> read_row(Lane& lane, std::uint64_t seq, bool cached) {
   TierSide& side = lane.me.pond->tier_side();
-  std::uint64_t id = TierSide::id_of(lane);
+  std::uint64_t id = TierSide::id_if_current(lane);
   if (!id) return Code::not_found;
   if (cached)
     if (auto row = side.cached(id, seq)) return row;

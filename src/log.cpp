@@ -114,11 +114,11 @@ Result<LogStats> Log::stats() const {
 namespace {
 
 /// The rows wholly below: no reader looks for them any more.
-Status erase_trimmed(Lane& lane, std::uint64_t below) {
-  auto tier = lane.me.pond->tier_side().tier(lane.me);
+Status erase_trimmed(ThreadContext& me, std::uint64_t stream, std::uint64_t below) {
+  auto tier = me.pond->tier_side().tier(me);
   if (!tier) return tier.status();
-  lane.me.pond->tier_side().note_erased();
-  return (*tier)->erase_upto(TierSide::id_of(lane), below - 1, sys::precise_us() + kStorePatienceUs);
+  me.pond->tier_side().note_erased();
+  return (*tier)->erase_upto(stream, below - 1, sys::precise_us() + kStorePatienceUs);
 }
 
 }  // namespace
@@ -145,7 +145,9 @@ Result<std::uint64_t> Log::trim(std::uint64_t below) {
       if (code == Code::not_found) return code;
     }
     // In the directory's section: nobody makes another log of the descriptor meanwhile.
+    std::uint64_t in_tier = 0;
     Status set = Directory(me).with_stream(binding, [&](StreamWords& words) {
+      in_tier = TierSide::id_of(lane);
       for (trimmed = words.trimmed.load(std::memory_order_acquire);
            trimmed < up_to &&
            !words.trimmed.compare_exchange_weak(trimmed, up_to, std::memory_order_acq_rel);) {
@@ -153,7 +155,7 @@ Result<std::uint64_t> Log::trim(std::uint64_t below) {
       trimmed = std::max(trimmed, up_to);
     });
     if (!set) return error = set, set.code();
-    Status erased = rows ? erase_trimmed(lane, trimmed) : Status();
+    Status erased = rows && in_tier ? erase_trimmed(me, in_tier, trimmed) : Status();
     unlink_done(lane);
     if (!erased)
       error = Status(erased.code(), "trimmed in memory, but not in the durable tier: " + erased.text(),

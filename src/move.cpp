@@ -52,7 +52,8 @@ Code move(Lane& to, const Claimed& source, const Move& item) {
                                         static_cast<std::uint64_t>(me.owner) << 48,
                                     moves};
   if (post) {
-    post.add({journal_push(to, item.birth, place.id, static_cast<std::uint32_t>(moves)), to.binding},
+    post.add({journal_push(TierSide::id_of(to), item.birth, place.id, static_cast<std::uint32_t>(moves)),
+              to.binding},
              item.payload);
     post.publish();
   }

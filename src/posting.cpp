@@ -311,25 +311,25 @@ bool is_post(std::span<const char> bytes) {
 
 namespace {
 
-std::uint64_t tier_stream(const StreamWords& stream, int lane) {
-  return stream.id.load(std::memory_order_acquire) << 4 | static_cast<std::uint64_t>(lane);
+std::uint64_t with_lane(std::uint64_t stream, int lane) {
+  return (stream & ~15ULL) | static_cast<std::uint64_t>(lane);
 }
 
 }  // namespace
 
-JournalEntry journal_ack(const StreamWords& stream, ItemId birth, std::uint64_t ids) {
+JournalEntry journal_ack(std::uint64_t stream, ItemId birth, std::uint64_t ids) {
   JournalEntry entry;
   entry.kind = JournalEntry::Kind::ack;
-  entry.birth_stream = tier_stream(stream, birth.lane());
+  entry.birth_stream = with_lane(stream, birth.lane());
   entry.birth_seq = birth.seq(), entry.birth_last = birth.seq() + ids - 1;
   return entry;
 }
 
-JournalEntry journal_push(const Lane& lane, ItemId birth, std::uint64_t seq, std::uint32_t moves) {
+JournalEntry journal_push(std::uint64_t stream, ItemId birth, std::uint64_t seq, std::uint32_t moves) {
   JournalEntry entry;
   entry.kind = JournalEntry::Kind::push, entry.moves = moves;
-  entry.birth_stream = tier_stream(lane.stream, birth.lane()), entry.birth_seq = birth.seq();
-  entry.stream = tier_stream(lane.stream, lane.number), entry.seq = seq;
+  entry.birth_stream = with_lane(stream, birth.lane()), entry.birth_seq = birth.seq();
+  entry.stream = stream, entry.seq = seq;
   return entry;
 }
 

@@ -118,9 +118,9 @@ Result<bool> any_posted(ThreadContext& me, std::uint64_t end,
 /// Are these bytes of a post entries, end to end?
 bool is_post(std::span<const char> bytes);
 
-/// The names under which the journal knows this item.
-JournalEntry journal_ack(const StreamWords& stream, ItemId birth, std::uint64_t ids = 1);
-/// The item that is at {lane, seq}.
-JournalEntry journal_push(const Lane& lane, ItemId birth, std::uint64_t seq, std::uint32_t moves);
+/// The names under which the journal knows this item; `stream`: a lane of its stream in the tier.
+JournalEntry journal_ack(std::uint64_t stream, ItemId birth, std::uint64_t ids = 1);
+/// The item that is at {stream, seq}.
+JournalEntry journal_push(std::uint64_t stream, ItemId birth, std::uint64_t seq, std::uint32_t moves);
 
 }  // namespace headpond::internal

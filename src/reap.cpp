@@ -116,7 +116,7 @@ class Reaper {
         [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
           if (word.owner() != dead_) return Visit::go_on;
           if (word.state() == RecordState::writing && word.has(kDurable) && !word.has(kMoved))
-            abandoned_.push_back({stream, number, id, word.ids()});
+            abandoned_.push_back({stream, number, TierSide::id_of(lane), id, word.ids()});
           settle(lane, page, offset, word);
           return Visit::go_on;
         });
@@ -186,11 +186,10 @@ class Reaper {
   /// Pushes that may be posted, but were never READY: the journal lets them go. No room for it: it gives them back after a reboot.
   void post_abandoned() {
     for (const Abandoned& push : abandoned_) {
-      Lane lane(me_, push.stream, push.lane);
       Post post;
       if (!room_for_posts(me_) || !post.reserve(me_, Post::bytes_for(0))) return;
       ItemId birth{static_cast<std::uint64_t>(push.lane) << 60 | push.seq};
-      post.add({journal_ack(lane.stream, birth, push.ids), push.stream});
+      post.add({journal_ack(push.in_tier, birth, push.ids), push.stream});
       post.publish();
     }
   }
@@ -263,7 +262,7 @@ class Reaper {
   struct Abandoned {
     Binding stream;
     int lane;
-    std::uint64_t seq, ids;
+    std::uint64_t in_tier, seq, ids;
   };
   std::vector<Abandoned> abandoned_;
 };

@@ -66,7 +66,9 @@ class Refiller {
   Result<std::shared_ptr<const SpilledPage>> load() {
     auto tier = lane_.me.pond->tier_side().tier(lane_.me);
     if (!tier) return tier.status();
-    std::uint64_t id = TierSide::id_of(lane_), until = sys::precise_us() + kReadPatienceUs;
+    std::uint64_t id = TierSide::id_if_current(lane_), until = sys::precise_us() + kReadPatienceUs;
+    if (!id && lane_.current()) return missing_row(lane_, first_, end_), lane_.error;
+    if (!id) return Code::fenced;
     std::uint64_t dense = lane_.words.dense_from.load(std::memory_order_acquire);
     bool holes = first_ < dense;
     auto row = holes ? (*tier)->load_from(id, first_, until) : (*tier)->load(id, first_, until);

@@ -149,9 +149,8 @@ static Result<bool> tombs_stay(ThreadContext& me, Binding stream) {
 static Status mark_lanes(ThreadContext& me, Binding stream, std::uint64_t upto) {
   for (int n = 0; n < kLanes; n++) {
     Lane lane(me, stream, n);
-    std::uint64_t id = TierSide::id_of(lane);
     lane.any_state = true;
-    if (!lane.current()) return {};  // another has ended it, and the id is of the descriptor's next life
+    std::uint64_t id = TierSide::id_if_current(lane);  // 0: it never spilled, or another has ended it
     Status marked = id ? me.pond->tier_side().mark_cleared(me, id, upto) : Status();
     if (!marked && marked.code() != Code::not_found) return marked;
     if (marked.ok() && upto == 0) return {};  // one is enough to know that it could

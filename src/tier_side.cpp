@@ -109,7 +109,8 @@ Result<std::uint64_t> TierSide::give_id(Lane& lane) {
     });
     if (!given) return given;
   }
-  return id_of(lane);
+  std::uint64_t id = id_if_current(lane);
+  return id ? Result<std::uint64_t>(id) : Code::not_found;
 }
 
 bool TierSide::is_declared(std::uint64_t id) {
@@ -117,11 +118,11 @@ bool TierSide::is_declared(std::uint64_t id) {
   return declared_.count(id) != 0;
 }
 
-Result<TierNames> TierSide::names_of(Lane& lane) {
+Result<TierNames> TierSide::names_of(Lane& lane, std::uint64_t id) {
   auto key = Directory(lane.me).key_of(lane.binding);
   if (!key) return key.status();
   TierNames names;
-  names.stream = id_of(lane), names.scope = key->scope, names.ns = key->name, names.name = key->key;
+  names.stream = id, names.scope = key->scope, names.ns = key->name, names.name = key->key;
   names.kind = static_cast<std::uint8_t>(key->kind);
   return names;
 }
@@ -129,7 +130,8 @@ Result<TierNames> TierSide::names_of(Lane& lane) {
 Result<std::uint64_t> TierSide::declared_id(Lane& lane) {
   Lane* one = &lane;
   if (Status declared = declare(lane.me, {&one, 1}); !declared) return declared;
-  return id_of(lane);
+  std::uint64_t id = id_if_current(lane);
+  return id ? Result<std::uint64_t>(id) : Code::not_found;
 }
 
 Status TierSide::declare(ThreadContext& me, std::span<Lane* const> lanes) {
@@ -141,7 +143,7 @@ Status TierSide::declare(ThreadContext& me, std::span<Lane* const> lanes) {
     auto id = give_id(*lane);
     if (!id) return id.status();
     if (is_declared(*id)) continue;
-    auto of = names_of(*lane);
+    auto of = names_of(*lane, *id);
     if (!of) return of.status();
     names.push_back(std::move(*of));
   }

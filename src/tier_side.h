@@ -37,10 +37,15 @@ class TierSide {
   Result<std::uint64_t> declared_id(Lane& lane);
   /// The same for many lanes, in one transaction.
   Status declare(ThreadContext& me, std::span<Lane* const> lanes);
-  /// The same if the lane ever spilled; 0: never.
+  /// The same if it has one; 0: none. REQUIRES: the caller keeps a page of the lane from going: else the descriptor may be another stream's by now.
   static std::uint64_t id_of(const Lane& lane) {
     std::uint64_t id = lane.stream.id.load(std::memory_order_acquire);
     return id ? id << 4 | static_cast<std::uint64_t>(lane.number) : 0;
+  }
+  /// The same for anybody; 0: none, or the stream is over or parked.
+  static std::uint64_t id_if_current(const Lane& lane) {
+    std::uint64_t id = id_of(lane);
+    return lane.current() ? id : 0;  // looked at behind the id
   }
 
   /// This row's page was unlinked with all its items done. Erased with others, later; killed before, it is left over.
@@ -73,7 +78,7 @@ class TierSide {
  private:
   static Result<std::uint64_t> give_id(Lane& lane);
   bool is_declared(std::uint64_t id);
-  static Result<TierNames> names_of(Lane& lane);
+  static Result<TierNames> names_of(Lane& lane, std::uint64_t id);
   Status remember_identity(ThreadContext& me, Tier& tier, bool known);
 
   struct Forgotten {

@@ -19,6 +19,10 @@ bool trimmed_away(const Lane& lane, const PageView& page) {
 StreamState state_of(const Lane& lane) {
   return static_cast<StreamState>(lane.stream.state.load(std::memory_order_acquire) & 0xff);
 }
+bool is_live(const Lane& lane) {
+  return lane.stream.state.load(std::memory_order_acquire) >> 28 == lane.binding.generation() &&
+         state_of(lane) == StreamState::live;
+}
 
 bool is_linked(const Lane& lane, const PageView& page) {
   return LifeWord{lane.segment.life(page.reference.page()).life.load(std::memory_order_acquire)}.state() ==
@@ -101,8 +105,9 @@ void unlink_done(Lane& lane, Reference target) {
         if ((before ? is_target : true) && may_go(lane, before, page, next)) {
           // The chain first, then the life: whoever finds LIMBO knows that the chain change is committed or in the journal.
           section->set(before ? before.header->next : lane.words.first, next.without_gap().raw);
-          // Read behind the look that found all DONE: where that is so because the stream was parked or cleared, its rows are others' matter.
-          if (page.header->row.load(std::memory_order_acquire) && state_of(lane) == StreamState::live)
+          // Read behind the look that found all DONE, and behind the id: where that is so because the stream was parked or cleared, or the
+          // descriptor has got its next life, its rows are others' matter.
+          if (page.header->row.load(std::memory_order_acquire) && is_live(lane))
             rows.push_back(page.header->first_seq.load(std::memory_order_relaxed));
           LifeWord life{lane.segment.life(page.reference.page()).life.load(std::memory_order_acquire)};
           // a spiller was faster

@@ -210,7 +210,8 @@ TEST_F(DurableTest, BehindAStoppedLeaderItIsInMemoryAndTheCauseIsTheTime) {
     auto stream =
         must(internal::Directory(*waiting->thread()).find({internal::Kind::queue, "scope", "work", "", ""}));
     internal::Lane lane(*waiting->thread(), stream, 0);
-    post.add({internal::journal_push(lane, ItemId{7}, 7, 0), stream}, {"late", {}});
+    post.add({internal::journal_push(internal::TierSide::id_of(lane), ItemId{7}, 7, 0), stream},
+             {"late", {}});
     post.publish();
     Status answer =
         internal::wait_for_posts(*waiting->thread(), {&post, 1}, internal::sys::precise_us() + 20'000);

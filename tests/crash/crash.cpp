@@ -20,6 +20,8 @@
 
 #include "operations.h"
 #include "src/attachment.h"
+#include "src/reap.h"
+#include "src/retire.h"
 #include "stepper.h"
 
 namespace crash {
@@ -136,6 +138,13 @@ class Survivor {
  public:
   Survivor(const Operation& operation, Stage& stage, Scratch& scratch)
       : op_(operation), stage_(stage), scratch_(scratch) {}
+
+  /// Somebody who does not know yet that anybody is dead goes on with what looks left over: what the dead one's journals take back may be nothing of that.
+  void sweep() {
+    auto attachment = must(internal::Attachment::open(stage_.name, {}, false), "open");
+    internal::sweep_all_tombed(*attachment->thread());
+    internal::recover_pages(*attachment->thread());
+  }
 
   /// Everything is finished or undone and the pond works, in time.
   void recover(bool waiter) {
@@ -345,7 +354,10 @@ class Runner {
                                   settings_.at, progress->first)) {
       progress->first = k, progress->pc = trace.points[k].pc;
       if (!twice) {
-        attempt(trace.points[k], nullptr, k, 0);
+        // Each both ways, or by turns where they are only some.
+        for (bool swept : {false, true})
+          if (settings_.most == SIZE_MAX || swept == static_cast<bool>(k & 1))
+            attempt(trace.points[k], nullptr, k, 0, swept);
         continue;
       }
       Trace second;
@@ -362,7 +374,7 @@ class Runner {
                                     settings_.most_twice == SIZE_MAX ? SIZE_MAX : settings_.most_twice * 2,
                                     settings_.at_twice, progress->second)) {
         progress->second = j;
-        attempt(trace.points[k], &second.points[j], k, j);
+        attempt(trace.points[k], &second.points[j], k, j, (k + j) & 1);
       }
       progress->second = 0;
     }
@@ -456,13 +468,13 @@ class Runner {
     scene.doomed->kill(point.number & 1);  // half of them are zombies while the survivors go on
   }
 
-  void attempt(const KillPoint& point, const KillPoint* second, std::size_t k, std::size_t j) {
+  void attempt(const KillPoint& point, const KillPoint* second, std::size_t k, std::size_t j, bool swept) {
     std::string problem;
     for (int tries = 0; tries < 3; tries++) {
       progress->heartbeat++;
       progress->kills += second ? 2 : 1;
       try {
-        with_scene([&](Scene& scene) { check(scene, point, second); });
+        with_scene([&](Scene& scene) { check(scene, point, second, swept); });
         return;
       } catch (const Slow& slow) {
         problem = slow.what();
@@ -476,17 +488,17 @@ class Runner {
     if (++progress->failures > 12 && settings_.at < 0) return;
     std::string at = std::to_string(k) + (second ? "." + std::to_string(j) : "");
     std::printf(
-        "FAILED %s, killed at change %s (instruction %llu%s), behind %s%s\n       %s\n       again: %s run "
+        "FAILED %s, killed at change %s (instruction %llu%s), behind %s%s%s\n       %s\n       again: %s run "
         "%s%s%s --at %s\n",
         op_.full_name().c_str(), at.c_str(), static_cast<unsigned long long>(point.number),
         second ? (" and " + std::to_string(second->number) + " of the reaping").c_str() : "",
         place_of(point.pc).c_str(), second ? (" and the reaper behind " + place_of(second->pc)).c_str() : "",
-        problem.c_str(), settings_.program.c_str(), op_.full_name().c_str(), second ? " --double" : "",
-        settings_.every ? " --every" : "", at.c_str());
+        swept ? "; swept before anybody reaped" : "", problem.c_str(), settings_.program.c_str(),
+        op_.full_name().c_str(), second ? " --double" : "", settings_.every ? " --every" : "", at.c_str());
     std::fflush(stdout);
   }
 
-  void check(Scene& scene, const KillPoint& point, const KillPoint* second) {
+  void check(Scene& scene, const KillPoint& point, const KillPoint* second, bool swept) {
     set_up(scene, point, second != nullptr);
     std::uint64_t returned = scratch_.returned;
     if (returned > 1)
@@ -498,6 +510,7 @@ class Runner {
     }
     Survivor survivor(op_, scene.stage, scratch_);
     std::string found;
+    if (swept && !op_.creates && !op_.removes) survivor.sweep();
     if (op_.removes && scene.stage.pond->reap().code() == Code::removed) {
       found = "removed";
       scene.stage.close();
