@@ -670,36 +670,7 @@ std::vector<Benchmark> all() {
 
 int main(int argc, char** argv) {
   using namespace headpond::bench;
-  Settings settings;
-  bool check = false, json = false;
   command_path = argv[0];
   command_path = command_path.substr(0, command_path.rfind('/') + 1) + "headpond";
-  for (int i = 1; i < argc; ++i) {
-    const std::string option = argv[i];
-    const bool more = i + 1 < argc;
-    if (option == "--quick")
-      settings.quick = true, settings.rounds = 3;
-    else if (option == "--json")
-      json = true;
-    else if (option == "--check")
-      check = true;
-    else if (option == "--rounds" && more && std::atoi(argv[i + 1]) > 0)
-      settings.rounds = std::atoi(argv[++i]);
-    else if (option == "--only" && more)
-      settings.only = argv[++i];
-    else if (option == "--command" && more)
-      command_path = argv[++i];
-    else {
-      std::fprintf(stderr,
-                   "usage: %s [--rounds N] [--quick] [--json] [--check] [--only PART] [--command PATH]\n",
-                   argv[0]);
-      return 2;
-    }
-  }
-  auto benchmarks = all();
-  run_rounds(benchmarks, settings, clean_up);
-  (json ? print_json : print_table)(benchmarks);
-  bool failed = false;
-  for (const Benchmark& benchmark : benchmarks) failed = failed || !benchmark.failures.empty();
-  return failed || (check && !all_met(benchmarks)) ? 1 : 0;
+  return bench_main(argc, argv, all(), clean_up, &command_path);
 }

@@ -1,5 +1,5 @@
 // What benchmarks share: figures with their bars, rounds in processes of their own, contenders in turn, a pair of
-// processes on two cores, a table and JSON.
+// processes on two cores, a table and JSON, a main function.
 //
 // A benchmark is a function that takes one sample of each of its figures. The harness calls all benchmarks once a round, each in
 // a new process, so that noise of the machine spreads over all of them, that no round finds warm what an earlier one left, and
@@ -19,6 +19,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -350,6 +351,41 @@ inline void print_json(const std::vector<Benchmark>& benchmarks) {
         {{"benchmark", benchmark.name}, {"figures", std::move(figures)}, {"failures", benchmark.failures}});
   }
   std::printf("%s\n", all.dump(2).c_str());
+}
+
+/// The main function of a program of benchmarks; its exit status. `clean_up` takes away what a round may leave that crashed. `command`, for
+/// programs that run the headpond command: its path, which --command sets.
+inline int bench_main(
+    int argc, char** argv, std::vector<Benchmark> benchmarks, const std::function<void()>& clean_up = [] {},
+    std::string* command = nullptr) {
+  Settings settings;
+  bool check = false, json = false;
+  for (int i = 1; i < argc; ++i) {
+    const std::string option = argv[i];
+    const bool more = i + 1 < argc;
+    if (option == "--quick")
+      settings.quick = true, settings.rounds = 3;
+    else if (option == "--json")
+      json = true;
+    else if (option == "--check")
+      check = true;
+    else if (option == "--rounds" && more && std::atoi(argv[i + 1]) > 0)
+      settings.rounds = static_cast<unsigned>(std::atoi(argv[++i]));
+    else if (option == "--only" && more)
+      settings.only = argv[++i];
+    else if (option == "--command" && more && command != nullptr)
+      *command = argv[++i];
+    else {
+      std::fprintf(stderr, "usage: %s [--rounds N] [--quick] [--json] [--check] [--only PART]%s\n", argv[0],
+                   command != nullptr ? " [--command PATH]" : "");
+      return 2;
+    }
+  }
+  run_rounds(benchmarks, settings, clean_up);
+  (json ? print_json : print_table)(benchmarks);
+  bool failed = false;
+  for (const Benchmark& benchmark : benchmarks) failed = failed || !benchmark.failures.empty();
+  return failed || (check && !all_met(benchmarks)) ? 1 : 0;
 }
 
 }  // namespace headpond::bench

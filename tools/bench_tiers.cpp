@@ -399,30 +399,5 @@ std::vector<Benchmark> all() {
 
 int main(int argc, char** argv) {
   using namespace headpond::bench;
-  Settings settings;
-  bool check = false, json = false;
-  for (int i = 1; i < argc; ++i) {
-    const std::string option = argv[i];
-    const bool more = i + 1 < argc;
-    if (option == "--quick")
-      settings.quick = true, settings.rounds = 3;
-    else if (option == "--json")
-      json = true;
-    else if (option == "--check")
-      check = true;
-    else if (option == "--rounds" && more && std::atoi(argv[i + 1]) > 0)
-      settings.rounds = static_cast<unsigned>(std::atoi(argv[++i]));
-    else if (option == "--only" && more)
-      settings.only = argv[++i];
-    else {
-      std::fprintf(stderr, "usage: %s [--rounds N] [--quick] [--json] [--check] [--only PART]\n", argv[0]);
-      return 2;
-    }
-  }
-  auto benchmarks = all();
-  run_rounds(benchmarks, settings, [] {});
-  (json ? print_json : print_table)(benchmarks);
-  bool failed = false;
-  for (const Benchmark& benchmark : benchmarks) failed = failed || !benchmark.failures.empty();
-  return failed || (check && !all_met(benchmarks)) ? 1 : 0;
+  return bench_main(argc, argv, all());
 }
