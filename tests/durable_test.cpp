@@ -11,8 +11,7 @@
 #include "src/journal_trim.h"
 #include "src/spill.h"
 #include "src/tier_side.h"
-#include "support/fake_tier.h"
-#include "support/test_pond.h"
+#include "support/fake_tier_pond.h"
 
 namespace {
 
@@ -33,17 +32,11 @@ Options small() {
 /// An item that the journal would bring back: its payload, without what stands before it in its lane, and that lane.
 using Survivors = std::vector<std::string>;
 
-class DurableTest : public ::testing::Test {
+class DurableTest : public FakeTierPond {
  protected:
-  DurableTest() {
-    attachment = must(Attachment::open(test.name(), test.options(), true));
-    attachment->tier_side().use(tier);
-    pond.emplace(test.open());
-  }
+  DurableTest() : FakeTierPond(small()) {}
   ~DurableTest() override { EXPECT_TRUE(clean(*pond)); }
 
-  Queue queue(Bytes name = "work") { return pond->scope("scope").queue(name); }
-  Log log(Bytes name = "audit") { return pond->scope("scope").log(name); }
   internal::ThreadContext& me() { return *attachment->thread(); }
 
   /// "payload@lane" of what is pushed and not acked, at the place that its entry with the most moves says; in the order of the journal.
@@ -85,11 +78,6 @@ class DurableTest : public ::testing::Test {
     std::uint64_t kept = 0;
     ASSERT_OK(internal::trim_journal(me(), *tier, kept, 0));
   }
-
-  std::shared_ptr<FakeTier> tier = std::make_shared<FakeTier>();
-  TestPond test{small()};
-  std::shared_ptr<Attachment> attachment;
-  std::optional<Pond> pond;
 
  private:
   std::vector<std::vector<FakeTier::OwnedEntry>> rows_;
@@ -343,8 +331,7 @@ TEST_F(DurableTest, WhatIsPostedDuringACommitGoesIntoTheNextOne) {
   tier->before_commit = [&] {
     if (!std::exchange(once, false)) return;
     std::thread other([&] {  // while "second" is being committed it is pushed, and may be acked
-      auto joined = must(Attachment::join(*attachment));
-      joined->tier_side().use(tier);
+      auto joined = join();
       auto items = must(queue().claim_many(2));
       EXPECT_EQ(items.size(), 2u);
       EXPECT_OK(items[1].ack({.durability = kPosted}));

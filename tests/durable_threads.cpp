@@ -4,20 +4,14 @@
 
 #include <atomic>
 #include <set>
-#include <thread>
-#include <vector>
 
-#include "src/attachment.h"
 #include "src/group_commit.h"
 #include "src/journal_trim.h"
-#include "src/tier_side.h"
-#include "support/fake_tier.h"
-#include "support/test_pond.h"
+#include "support/pond_threads.h"
 
 namespace {
 
 using namespace support;
-using internal::Attachment;
 using internal::JournalEntry;
 
 constexpr int kPushers = 3, kWorkers = 2;
@@ -31,42 +25,18 @@ Options small() {
   return options;
 }
 
-class DurableThreads : public ::testing::Test {
+class DurableThreads : public PondThreads {
  protected:
-  DurableThreads() {
-    attachment_ = must(Attachment::open(test_.name(), test_.options(), true));
-    attachment_->tier_side().use(tier_);
-    pond_.emplace(test_.open());
-  }
-  ~DurableThreads() override { EXPECT_TRUE(clean(*pond_)); }
+  DurableThreads() : PondThreads(small()) {}
 
-  void add(std::function<void()> body) {
-    threads_.emplace_back([body = std::move(body)] {
-      try {
-        body();
-      } catch (const std::exception& error) {
-        ADD_FAILURE() << error.what();
-      }
-    });
-  }
-  void run() {
-    for (std::thread& thread : threads_) thread.join();
-    threads_.clear();
-  }
   static void expect_durable(const Status& status) {
     EXPECT_OK(status);
     EXPECT_EQ(status.durability(), kDurable) << status.text();
   }
-
-  std::shared_ptr<FakeTier> tier_ = std::make_shared<FakeTier>();
-  TestPond test_{small()};
-  std::shared_ptr<Attachment> attachment_;
-  std::optional<Pond> pond_;
-  std::vector<std::thread> threads_;
 };
 
 TEST_F(DurableThreads, TheJournalBringsBackWhatIsInTheQueue) {
-  Queue queue = pond_->scope("scope").queue("work");
+  Queue queue = pond->scope("scope").queue("work");
   std::atomic<std::uint64_t> taken{0};
   std::atomic<int> pushing{kPushers};
   for (std::uint64_t pusher = 0; pusher < kPushers; pusher++)
@@ -94,23 +64,22 @@ TEST_F(DurableThreads, TheJournalBringsBackWhatIsInTheQueue) {
       }
     });
   add([&] {  // another participant, that trims
-    auto joined = must(Attachment::join(*attachment_));
-    joined->tier_side().use(tier_);
+    auto joined = join();
     while (pushing > 0) {
       internal::CommitLock lock;
       must(lock.take(*joined->thread(), internal::durable_deadline(*joined)));
       std::uint64_t kept = 0;
-      must(internal::trim_journal(*joined->thread(), *tier_, kept, internal::sys::precise_us() + 20'000'000));
+      must(internal::trim_journal(*joined->thread(), *tier, kept, internal::sys::precise_us() + 20'000'000));
       lock.release();
       must(internal::flush_posts(*joined->thread(), internal::durable_deadline(*joined)));
     }
   });
   run();
-  expect_durable(pond_->flush());
+  expect_durable(pond->flush());
 
   std::set<std::uint64_t> in_journal, in_queue;
   std::set<std::pair<std::uint64_t, std::uint64_t>> acked;
-  auto rows = tier_->journal();
+  auto rows = tier->journal();
   for (const auto& row : rows)
     for (const auto& owned : row)
       for (std::uint64_t seq = owned.entry.birth_seq;
@@ -130,7 +99,7 @@ TEST_F(DurableThreads, TheJournalBringsBackWhatIsInTheQueue) {
 }
 
 TEST_F(DurableThreads, EveryWaiterOfACommitIsToldByIt) {
-  Log log = pond_->scope("scope").log("audit");
+  Log log = pond->scope("scope").log("audit");
   std::atomic<std::uint64_t> highest{0};
   for (int thread = 0; thread < 4; thread++)
     add([&] {
@@ -144,7 +113,7 @@ TEST_F(DurableThreads, EveryWaiterOfACommitIsToldByIt) {
   run();
   EXPECT_EQ(highest, 4 * kEach);
   std::set<std::uint64_t> seqs;
-  for (const auto& row : tier_->journal())
+  for (const auto& row : tier->journal())
     for (const auto& owned : row) seqs.insert(owned.entry.seq);
   EXPECT_EQ(seqs.size(), 4 * kEach);
 }

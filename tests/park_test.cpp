@@ -10,14 +10,12 @@
 #include "src/leftovers.h"
 #include "src/spill.h"
 #include "src/tier_side.h"
-#include "support/fake_tier.h"
-#include "support/test_pond.h"
+#include "support/fake_tier_pond.h"
 
 namespace {
 
 using namespace support;
 using namespace std::chrono_literals;
-using internal::Attachment;
 
 Options small() {
   Options options;
@@ -25,15 +23,10 @@ Options small() {
   return options;
 }
 
-class ParkTest : public ::testing::Test {
+class ParkTest : public FakeTierPond {
  protected:
-  ParkTest() : pond(small()) {
-    attachment = must(Attachment::open(pond.name(), pond.options(), true));
-    attachment->tier_side().use(tier);
-    opened.emplace(pond.open());
-  }
-  Queue queue(Bytes name = "work", Bytes scope = "scope") { return opened->scope(scope).queue(name); }
-  Log log(Bytes name = "audit") { return opened->scope("scope").log(name); }
+  ParkTest() : FakeTierPond(small()) {}
+
   void push(std::uint64_t from, std::uint64_t to, PushOptions how = {}, Bytes name = "work") {
     Queue to_queue = queue(name);
     for (std::uint64_t n = from; n <= to; n++) EXPECT_OK(to_queue.push(patterned(n, 100), how));
@@ -54,46 +47,41 @@ class ParkTest : public ::testing::Test {
     while (internal::sys::coarse_us() < now + 2000) std::this_thread::yield();
   }
   GcResult park() {
-    (void)opened->gc({.spill_idle = 1ms});  // a mark of use becomes a time
+    (void)pond->gc({.spill_idle = 1ms});  // a mark of use becomes a time
     rest();
-    return must(opened->gc({.spill_idle = 1ms}));
+    return must(pond->gc({.spill_idle = 1ms}));
   }
   GcResult drop() {
-    (void)opened->gc({.spill_idle = 1ms});
+    (void)pond->gc({.spill_idle = 1ms});
     rest();
-    return must(opened->gc({.drop_idle = 1ms}));
+    return must(pond->gc({.drop_idle = 1ms}));
   }
-  std::uint64_t parked() { return must(opened->stats()).parked; }
+  std::uint64_t parked() { return must(pond->stats()).parked; }
   StreamInfo info(Bytes name = "work") {
-    for (StreamInfo& stream : must(opened->stats()).details)
+    for (StreamInfo& stream : must(pond->stats()).details)
       if (stream.name == name) return stream;
     throw std::runtime_error("no stream of that name");
   }
-
-  std::shared_ptr<FakeTier> tier = std::make_shared<FakeTier>();
-  TestPond pond;
-  std::shared_ptr<Attachment> attachment;
-  std::optional<Pond> opened;
 };
 
 TEST_F(ParkTest, AnIdleQueueLeavesTheSegmentAndComesBackInOrder) {
   push(1, 10);
   park();
   EXPECT_EQ(parked(), 1u);
-  Stats stats = must(opened->stats());
+  Stats stats = must(pond->stats());
   EXPECT_EQ(stats.page_bytes, 0u);
   EXPECT_GE(tier->rows(), 1u);
   EXPECT_EQ(info().queue.ready, 10u);
   EXPECT_EQ(info().queue.spilled, 10u);
   EXPECT_EQ(info().queue.pushed, 10u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
   EXPECT_EQ(parked(), 1u) << "a look woke it";
   push(11, 12);
   EXPECT_EQ(parked(), 0u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
   EXPECT_EQ(*queue().size(), 12u);
   EXPECT_EQ(popped(), numbers(1, 12));
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 TEST_F(ParkTest, IdsGoOnOverManyLives) {
@@ -105,13 +93,13 @@ TEST_F(ParkTest, IdsGoOnOverManyLives) {
     EXPECT_EQ(number_of(must(queue().pop())), life + 1);
     park();
     EXPECT_EQ(parked(), 1u);
-    EXPECT_TRUE(clean(*opened));
+    EXPECT_TRUE(clean(*pond));
   }
   EXPECT_EQ(popped(), numbers(6, 15));
   park();
   EXPECT_EQ(tier->rows(), 0u) << "rows of items that are done stayed";
   EXPECT_EQ(queue().push("next")->seq(), 16u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 TEST_F(ParkTest, AnEmptyQueueKeepsItsIdsWithoutATier) {
@@ -120,9 +108,9 @@ TEST_F(ParkTest, AnEmptyQueueKeepsItsIdsWithoutATier) {
   park();
   EXPECT_EQ(parked(), 1u);
   EXPECT_EQ(tier->declared(), 0u);
-  EXPECT_EQ(must(opened->stats()).page_bytes, 0u);
+  EXPECT_EQ(must(pond->stats()).page_bytes, 0u);
   EXPECT_EQ(queue().push("next")->seq(), 4u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 TEST_F(ParkTest, PrioritiesDeadLettersAndAttemptsComeBack) {
@@ -137,7 +125,7 @@ TEST_F(ParkTest, PrioritiesDeadLettersAndAttemptsComeBack) {
   ASSERT_EQ(parked(), 1u);
   EXPECT_EQ(info().queue.ready, 7u);
   EXPECT_EQ(info().queue.dead, 1u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
   auto dead = must(queue().dead(10));
   ASSERT_EQ(dead.size(), 1u);
   EXPECT_EQ(number_of(dead[0].payload), 7u);
@@ -149,7 +137,7 @@ TEST_F(ParkTest, PrioritiesDeadLettersAndAttemptsComeBack) {
   EXPECT_EQ(popped(), (std::vector<std::uint64_t>{4, 5, 6, 1, 2, 3}));
   EXPECT_EQ(*queue().redrive(), 1u);
   EXPECT_EQ(popped(), numbers(7, 7));
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 TEST_F(ParkTest, GovernanceSurvives) {
@@ -175,7 +163,7 @@ TEST_F(ParkTest, AScopesLimitsCountWhatIsParkedAndReachIt) {
   push(1, 5);
   park();
   ASSERT_EQ(parked(), 1u);
-  EXPECT_OK(opened->scope("scope").configure({.max_items = 6}));
+  EXPECT_OK(pond->scope("scope").configure({.max_items = 6}));
   EXPECT_EQ(parked(), 1u);
   EXPECT_OK(queue("other").push("sixth"));
   EXPECT_ANSWER(full, queue("other").push("seventh"));
@@ -189,7 +177,7 @@ TEST_F(ParkTest, ALogComesBackWithItsSeqsAndItsTrim) {
   std::uint64_t trimmed = must(log().stats()).trimmed;
   park();
   ASSERT_EQ(parked(), 1u);
-  EXPECT_EQ(must(opened->stats()).page_bytes, 0u);
+  EXPECT_EQ(must(pond->stats()).page_bytes, 0u);
   EXPECT_EQ(info("audit").log.last_seq, 100u);
   EXPECT_EQ(info("audit").log.trimmed, trimmed);
   auto records = read_all(log());
@@ -198,7 +186,7 @@ TEST_F(ParkTest, ALogComesBackWithItsSeqsAndItsTrim) {
   EXPECT_EQ(number_of(records.back().second), 100u);
   EXPECT_EQ(*log().append("next"), 101u);
   EXPECT_EQ(*log().last_seq(), 101u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 TEST_F(ParkTest, AScanGoesOnOverAPark) {
@@ -223,7 +211,7 @@ TEST_F(ParkTest, WhatIsInUseStays) {
   EXPECT_EQ(result.parked, 0u);
   EXPECT_EQ(result.busy, 3u);
   EXPECT_EQ(parked(), 0u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
   EXPECT_OK(claim.ack());
   reservation.commit();
   park();
@@ -236,8 +224,8 @@ TEST_F(ParkTest, PopsAndReadsAreUse) {
   push(1, 10);
   rest();
   EXPECT_OK(queue().pop());
-  EXPECT_EQ(must(opened->gc({.spill_idle = 1h})).parked, 0u);
-  GcResult result = must(opened->gc({.spill_idle = 1ms}));
+  EXPECT_EQ(must(pond->gc({.spill_idle = 1h})).parked, 0u);
+  GcResult result = must(pond->gc({.spill_idle = 1ms}));
   EXPECT_EQ(result.parked + result.busy, 0u) << "it was popped from just now";
 }
 
@@ -250,14 +238,14 @@ TEST_F(ParkTest, WhatIsSpilledStaysWhereItIs) {
   park();
   ASSERT_EQ(parked(), 1u);
   EXPECT_EQ(info().queue.ready, 2960u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
   for (std::uint64_t n = 41; n <= 1500; n++) ASSERT_EQ(number_of(must(queue().pop())), n);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
   park();
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
   push(3001, 3100);
   EXPECT_EQ(popped(), numbers(1501, 3100));
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 TEST_F(ParkTest, ASearchByIdFindsWhatIsParked) {
@@ -285,7 +273,7 @@ TEST_F(ParkTest, ClearTakesWhatIsParked) {
   EXPECT_ANSWER(empty, queue().pop());
   EXPECT_EQ(must(queue().options()).max_attempts, 3u);
   EXPECT_EQ(queue().push("next")->seq(), 51u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 TEST_F(ParkTest, AScopesClearTakesWhatIsParkedAndTheName) {
@@ -294,20 +282,20 @@ TEST_F(ParkTest, AScopesClearTakesWhatIsParkedAndTheName) {
   for (int n = 0; n < 9; n++) EXPECT_OK(log().append("record"));
   park();
   ASSERT_EQ(parked(), 3u);
-  EXPECT_EQ(*opened->scope("scope").clear(), 66u);
-  EXPECT_EQ(must(opened->stats()).streams, 0u);
+  EXPECT_EQ(*pond->scope("scope").clear(), 66u);
+  EXPECT_EQ(must(pond->stats()).streams, 0u);
   EXPECT_EQ(tier->rows(), 0u);
   EXPECT_EQ(tier->declared(), 0u);
   EXPECT_GE(queue().push("next")->seq(), 51u);
   EXPECT_GE(*log().append("next"), 10u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 TEST_F(ParkTest, AClearThatTheTierCannotWriteAnswersSoAndClearsNothing) {
   push(1, 50);
   park();
   tier->fail_erasing(Status(Code::system, "the disk is broken", 5));
-  EXPECT_ANSWER(system, opened->scope("scope").clear());
+  EXPECT_ANSWER(system, pond->scope("scope").clear());
   EXPECT_EQ(parked(), 1u);
   tier->fail_erasing({});
   EXPECT_EQ(popped(), numbers(1, 50));
@@ -324,13 +312,13 @@ TEST_F(ParkTest, WhatIsIdleLongerIsDroppedParkedOrNot) {
   GcResult result = drop();
   EXPECT_EQ(result.dropped, 3u);
   EXPECT_EQ(result.dropped_items, 35u);
-  EXPECT_EQ(must(opened->stats()).streams, 0u);
+  EXPECT_EQ(must(pond->stats()).streams, 0u);
   EXPECT_EQ(tier->rows(), 0u);
   EXPECT_EQ(tier->declared(), 0u);
   EXPECT_EQ(must(log().committed("reader")), 0u);
-  EXPECT_EQ(must(opened->stats()).page_bytes, 0u);
+  EXPECT_EQ(must(pond->stats()).page_bytes, 0u);
   EXPECT_GE(queue("parked").push("next")->seq(), 11u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 TEST_F(ParkTest, WhatWasUsedSinceIsNotDropped) {
@@ -338,7 +326,7 @@ TEST_F(ParkTest, WhatWasUsedSinceIsNotDropped) {
   park();
   rest();
   EXPECT_OK(queue().size());
-  GcResult result = must(opened->gc({.drop_idle = 1ms}));
+  GcResult result = must(pond->gc({.drop_idle = 1ms}));
   EXPECT_EQ(result.dropped, 0u);
   EXPECT_EQ(popped(), numbers(1, 10));
 }
@@ -349,9 +337,9 @@ TEST_F(ParkTest, AFailingTierLosesNothing) {
   push(1, 50);
   tier->fail_stores(Status(Code::full, "no room on the disk", 28));
   rest();
-  EXPECT_ANSWER(full, opened->gc({.spill_idle = 1ms}));
+  EXPECT_ANSWER(full, pond->gc({.spill_idle = 1ms}));
   EXPECT_EQ(parked(), 0u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
   EXPECT_EQ(*queue().size(), 50u);
   tier->fail_stores({});
   park();
@@ -374,22 +362,22 @@ TEST_F(ParkTest, AStreamThatIsUsedOrClearedWhileItsRowsAreCommittedStays) {
   push(1, 50);
   rest();
   tier->before_store = [&] { push(51, 52); };
-  GcResult result = must(opened->gc({.spill_idle = 1ms}));
+  GcResult result = must(pond->gc({.spill_idle = 1ms}));
   EXPECT_EQ(result.parked, 0u);
   EXPECT_EQ(result.busy, 1u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
   rest();
   tier->before_store = [&] { EXPECT_EQ(number_of(must(queue().pop())), 1u); };
-  EXPECT_EQ(must(opened->gc({.spill_idle = 1ms})).parked, 0u);
+  EXPECT_EQ(must(pond->gc({.spill_idle = 1ms})).parked, 0u);
   EXPECT_EQ(popped(), numbers(2, 52));
   push(53, 99);
-  (void)opened->gc({.spill_idle = 1ms});
+  (void)pond->gc({.spill_idle = 1ms});
   rest();
   tier->before_store = [&] { EXPECT_EQ(*queue().clear(), 47u); };
-  EXPECT_EQ(must(opened->gc({.spill_idle = 1ms})).parked, 0u);
+  EXPECT_EQ(must(pond->gc({.spill_idle = 1ms})).parked, 0u);
   EXPECT_ANSWER(empty, queue().pop());
   EXPECT_EQ(tier->rows(), 0u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 TEST_F(ParkTest, ASweepOfLeftoversKeepsTheRowsOfParkedStreams) {
@@ -406,8 +394,8 @@ TEST_F(ParkTest, ADurableItemIsWrittenBeforeItsStreamLeaves) {
   EXPECT_EQ(parked(), 1u);
   EXPECT_EQ(tier->commits(), 1u);
   EXPECT_EQ(popped(), numbers(1, 5));
-  EXPECT_OK(opened->flush());
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_OK(pond->flush());
+  EXPECT_TRUE(clean(*pond));
 }
 
 // ------------------------------------------------------------------------------------------------------------------- memory
@@ -416,18 +404,18 @@ TEST_F(ParkTest, ManyScopesFitBecauseTheLongestIdleLeave) {
   constexpr std::uint64_t kScopes = 2600;  // of a page each: more than twice what fits
   for (std::uint64_t scope = 0; scope < kScopes; scope++)
     for (std::uint64_t n = 0; n < 3; n++)
-      ASSERT_TRUE(answers(Code::ok, opened->scope(std::to_string(scope))
+      ASSERT_TRUE(answers(Code::ok, pond->scope(std::to_string(scope))
                                         .queue("q")
                                         .push(patterned(scope * 3 + n, 30), {.full_timeout = 5s})))
           << scope;
   EXPECT_GT(parked(), kScopes / 2);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
   for (std::uint64_t i = 0; i < kScopes; i++) {
     std::uint64_t scope = i * 7 % kScopes;
     for (std::uint64_t n = 0; n < 3; n++)
-      ASSERT_EQ(number_of(must(opened->scope(std::to_string(scope)).queue("q").pop())), scope * 3 + n);
+      ASSERT_EQ(number_of(must(pond->scope(std::to_string(scope)).queue("q").pop())), scope * 3 + n);
   }
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 }  // namespace

@@ -7,13 +7,11 @@
 #include "src/attachment.h"
 #include "src/spill.h"
 #include "src/tier_side.h"
-#include "support/fake_tier.h"
-#include "support/test_pond.h"
+#include "support/fake_tier_pond.h"
 
 namespace {
 
 using namespace support;
-using internal::Attachment;
 using internal::Spilled;
 
 Options small(OnFull on_full = OnFull::spill) {
@@ -23,15 +21,9 @@ Options small(OnFull on_full = OnFull::spill) {
   return options;
 }
 
-class SpillTest : public ::testing::Test {
+class SpillTest : public FakeTierPond {
  protected:
-  explicit SpillTest(Options options = small()) : pond(std::move(options)) {
-    attachment = must(Attachment::open(pond.name(), pond.options(), true));
-    attachment->tier_side().use(tier);
-    opened.emplace(pond.open());
-  }
-  Queue queue(Bytes name = "work") { return opened->scope("scope").queue(name); }
-  Log log(Bytes name = "audit") { return opened->scope("scope").log(name); }
+  explicit SpillTest(Options options = small()) : FakeTierPond(std::move(options)) {}
 
   void push(std::uint64_t from, std::uint64_t to, std::size_t size = 100, Bytes name = "work") {
     Queue to_queue = queue(name);
@@ -62,22 +54,17 @@ class SpillTest : public ::testing::Test {
     return out.pages;
   }
   void erase_forgotten() { attachment->tier_side().erase_forgotten(*attachment->thread(), true); }
-
-  std::shared_ptr<FakeTier> tier = std::make_shared<FakeTier>();
-  TestPond pond;
-  std::shared_ptr<Attachment> attachment;
-  std::optional<Pond> opened;
 };
 
 TEST_F(SpillTest, ItemsComeInOrderOverBothTiersEachOnce) {
   push(1, 3000);
   ASSERT_GT(spill(), 10u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
   EXPECT_GT(tier->rows(), 10u);
   push(3001, 3100);
   EXPECT_EQ(*queue().size(), 3100u);
   EXPECT_EQ(popped(), numbers(1, 3100));
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
   erase_forgotten();
   EXPECT_EQ(tier->rows(), 0u) << "rows whose items are done are erased";
 }
@@ -91,7 +78,7 @@ TEST_F(SpillTest, IdsGoOnOverAGap) {
   auto items = must(queue().peek(SIZE_MAX));
   ASSERT_EQ(items.size(), 2001u);
   for (std::uint64_t n = 1; n <= 2000; n++) ASSERT_EQ(items[n - 1].id.seq(), n);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 TEST_F(SpillTest, AClaimKeepsItsPageInMemoryAndSplitsTheGap) {
@@ -103,10 +90,10 @@ TEST_F(SpillTest, AClaimKeepsItsPageInMemoryAndSplitsTheGap) {
       EXPECT_OK(claims[i].nack());
     }
   ASSERT_GT(spill(), 0u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
   EXPECT_OK(claims[250].nack());
   EXPECT_EQ(popped(), numbers(1, 1000));
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 TEST_F(SpillTest, WhatIsDoneInASpilledPageStaysDone) {
@@ -122,7 +109,7 @@ TEST_F(SpillTest, WhatIsDoneInASpilledPageStaysDone) {
     }
   ASSERT_GT(spill(), 0u);
   EXPECT_EQ(*queue().size(), expected.size());
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
   // the attempt is counted over the disk
   auto again = must(queue().claim_many(1000));
   ASSERT_EQ(again.size(), expected.size());
@@ -132,14 +119,14 @@ TEST_F(SpillTest, WhatIsDoneInASpilledPageStaysDone) {
     EXPECT_OK(again[i].ack());
   }
   EXPECT_EQ(*queue().size(), 0u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 TEST_F(SpillTest, APageThatWasRefilledAndPartlyConsumedCanBeSpilledAgain) {
   push(1, 2000);
   for (std::uint64_t next = 1; next <= 2000;) {
     spill();
-    ASSERT_TRUE(clean(*opened)) << next;
+    ASSERT_TRUE(clean(*pond)) << next;
     for (int i = 0; i < 37 && next <= 2000; i++, next++) ASSERT_EQ(number_of(must(queue().pop())), next);
     ASSERT_EQ(*queue().size(), 2000 - next + 1);
   }
@@ -152,9 +139,9 @@ TEST_F(SpillTest, AFullSegmentSpillsAndGoesOn) {
   push(1, 40'000);  // 5 MiB through 1 MiB
   EXPECT_GT(tier->rows(), 100u);
   EXPECT_EQ(*queue().size(), 40'000u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
   EXPECT_EQ(popped(), numbers(1, 40'000));
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
   erase_forgotten();
   EXPECT_EQ(tier->rows(), 0u);
 }
@@ -169,14 +156,14 @@ TEST_F(SpillTest, AFullSegmentStillRefills) {
     if (claim) held.push_back(std::move(*claim));
   }
   EXPECT_EQ(popped(), numbers(1, 20'000));
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 TEST_F(SpillTest, LargeItemsInPagesOfTheirOwnGoOutAndComeBack) {
   push(1, 200, 30'000);  // 6 MB
   EXPECT_GT(tier->rows(), 50u);
   EXPECT_EQ(popped(), numbers(1, 200));
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 TEST_F(SpillTest, APageTooLargeToComeBackStays) {
@@ -198,7 +185,7 @@ TEST_F(SpillTest, PrioritiesKeepTheirOrderAndDelayedItemsStayInMemory) {
     EXPECT_OK(q.push(patterned(2000 + n, 100), {.delay = std::chrono::hours(1)}));
   }
   ASSERT_GT(spill(), 5u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
   auto stats = must(q.stats());
   EXPECT_EQ(stats.ready, 1000u);
   EXPECT_EQ(stats.delayed, 500u);
@@ -221,7 +208,7 @@ TEST_F(SpillTest, DeadLettersAreSpilledShownAndRedriven) {
   }
   EXPECT_EQ(*queue().redrive(), 300u);
   EXPECT_EQ(popped(), numbers(1, 300));
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 TEST_F(SpillTest, StatsCountWhatIsSpilled) {
@@ -245,7 +232,7 @@ TEST_F(SpillTest, ASpilledItemCanBeCancelled) {
   expected.erase(expected.begin() + 699);
   EXPECT_EQ(*queue().size(), 999u);
   EXPECT_EQ(popped(), expected);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 TEST_F(SpillTest, ClearTakesWhatIsSpilledToo) {
@@ -259,7 +246,7 @@ TEST_F(SpillTest, ClearTakesWhatIsSpilledToo) {
   auto id = queue().push("next");
   ASSERT_TRUE(id);
   EXPECT_EQ(id->seq(), 3051u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 TEST_F(SpillTest, ASpillerThatIsLateStoresNoRowOfAStreamThatIsForgotten) {
@@ -276,7 +263,7 @@ TEST_F(SpillTest, ASpillerThatIsLateStoresNoRowOfAStreamThatIsForgotten) {
   EXPECT_EQ(cleared, 3000u);
   EXPECT_EQ(tier->rows(), 0u);
   EXPECT_EQ(tier->declared(), 0u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 TEST_F(SpillTest, AClearThatTheTierCannotWriteAnswersSoAndClearsNothing) {
@@ -289,7 +276,7 @@ TEST_F(SpillTest, AClearThatTheTierCannotWriteAnswersSoAndClearsNothing) {
   tier->fail_erasing({});
   EXPECT_EQ(*queue().clear(), items);
   EXPECT_ANSWER(empty, queue().pop());
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 // --------------------------------------------------------------------------------------------------------------------- logs
@@ -297,14 +284,14 @@ TEST_F(SpillTest, AClearThatTheTierCannotWriteAnswersSoAndClearsNothing) {
 TEST_F(SpillTest, AScanReadsOverAGapWithoutBringingItBack) {
   append(1, 3000);
   ASSERT_GT(spill(), 10u);
-  std::uint64_t pages = must(opened->stats()).page_bytes;
+  std::uint64_t pages = must(pond->stats()).page_bytes;
   auto records = read_all(log());
   ASSERT_EQ(records.size(), 3000u);
   for (std::uint64_t n = 1; n <= 3000; n++) {
     ASSERT_EQ(records[n - 1].first, n);
     ASSERT_EQ(number_of(records[n - 1].second), n);
   }
-  EXPECT_EQ(must(opened->stats()).page_bytes, pages);
+  EXPECT_EQ(must(pond->stats()).page_bytes, pages);
   EXPECT_EQ(*log().last_seq(), 3000u);
   LogStats stats = must(log().stats());
   EXPECT_EQ(stats.records, 3000u);
@@ -316,7 +303,7 @@ TEST_F(SpillTest, AScanReadsOverAGapWithoutBringingItBack) {
     ASSERT_EQ(rest.size(), 3000u - static_cast<std::uint64_t>(after));
     ASSERT_EQ(rest.front().first, static_cast<std::uint64_t>(after) + 1);
   }
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 TEST_F(SpillTest, ARowIsLoadedOnceForAScan) {
@@ -340,7 +327,7 @@ TEST_F(SpillTest, AScanGoesOnWhenItsPagesAreSpilledUnderIt) {
   }
   EXPECT_EQ(next, 2101u);
   EXPECT_GT(tier->rows(), 10u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 TEST_F(SpillTest, AFollowerComesFromTheTierIntoMemory) {
@@ -360,7 +347,7 @@ TEST_F(SpillTest, TrimErasesRowsBelow) {
   EXPECT_EQ(*log().trim(1501), 1501u);
   EXPECT_LT(tier->rows(), rows * 2 / 3);
   EXPECT_GT(tier->rows(), rows / 3);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
   auto records = read_all(log());
   ASSERT_EQ(records.size(), 1500u);
   EXPECT_EQ(records.front().first, 1501u);
@@ -369,7 +356,7 @@ TEST_F(SpillTest, TrimErasesRowsBelow) {
   EXPECT_EQ(*log().trim(2999), 2999u);
   EXPECT_EQ(tier->rows(), 0u);
   EXPECT_EQ(read_all(log()).size(), 2u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
   append(3001, 3500);
   EXPECT_EQ(read_all(log()).size(), 502u);
 }
@@ -398,7 +385,7 @@ TEST_F(SpillTest, AFullSegmentSpillsItsLog) {
   for (std::uint64_t n = 1; n <= 40'000; n++) ASSERT_EQ(number_of(records[n - 1].second), n);
   EXPECT_EQ(*log().clear(), 40'000u);
   EXPECT_EQ(tier->rows(), 0u);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 // ------------------------------------------------------------------------------------------------------------------- errors
@@ -413,11 +400,11 @@ TEST_F(SpillTest, WithAFailingTierAFullSegmentIsThatErrorAndGoesOnWhenItIsGone) 
   EXPECT_EQ(last.status().text().find("no space left on the disk") != std::string::npos, true)
       << last.status().text();
   EXPECT_EQ(*queue().size(), pushed);
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
   tier->fail_stores({});
   push(pushed + 1, pushed + 5000);
   EXPECT_EQ(popped(), numbers(1, pushed + 5000));
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 TEST_F(SpillTest, WhatCannotBeReadIsTheClaimersErrorAndComesLater) {
@@ -447,7 +434,7 @@ TEST_F(SpillTest, AMissingRowIsCorruptionAndNeverSkipped) {
       at = third ? rows.erase(at) : std::next(at);
     }
   });
-  EXPECT_FALSE(clean(*opened));
+  EXPECT_FALSE(clean(*pond));
   Result<std::string> item = std::string();
   std::uint64_t next = 1;
   while ((item = queue().pop())) ASSERT_EQ(number_of(*item), next++);
@@ -469,7 +456,7 @@ TEST_F(SpillTest, ADamagedRowIsCorruption) {
   while ((item = queue().pop())) {
   }
   EXPECT_ANSWER(corruption, item);
-  EXPECT_FALSE(clean(*opened));
+  EXPECT_FALSE(clean(*pond));
 }
 
 TEST_F(SpillTest, NothingTouchesTheTierWithoutAGap) {
@@ -478,7 +465,7 @@ TEST_F(SpillTest, NothingTouchesTheTierWithoutAGap) {
   append(1, 100);
   EXPECT_OK(log().trim(50));
   EXPECT_OK(queue().clear());
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
   EXPECT_EQ(tier->loads(), 0u);
   EXPECT_EQ(tier->declared(), 0u);
 }

@@ -3,20 +3,15 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <functional>
 #include <thread>
 #include <vector>
 
-#include "src/attachment.h"
 #include "src/spill.h"
-#include "src/tier_side.h"
-#include "support/fake_tier.h"
-#include "support/test_pond.h"
+#include "support/pond_threads.h"
 
 namespace {
 
 using namespace support;
-using internal::Attachment;
 using internal::Spilled;
 
 constexpr std::uint64_t kPushers = 2, kEach = 4000, kItems = kPushers * kEach;
@@ -28,29 +23,14 @@ Options small() {
   return options;
 }
 
-class SpillThreads : public ::testing::Test {
+class SpillThreads : public PondThreads {
  protected:
-  SpillThreads() {
-    attachment_ = must(Attachment::open(test_.name(), test_.options(), true));
-    attachment_->tier_side().use(tier_);
-    pond_.emplace(test_.open());
-  }
-  ~SpillThreads() override { EXPECT_TRUE(clean(*pond_)); }
+  SpillThreads() : PondThreads(small()) {}
 
-  void add(std::function<void()> body) {
-    threads_.emplace_back([body = std::move(body)] {
-      try {
-        body();
-      } catch (const std::exception& error) {
-        ADD_FAILURE() << error.what();
-      }
-    });
-  }
   /// Another participant that spills all the time, until everybody else has ended.
   void add_spiller() {
     spillers_.emplace_back([this] {
-      auto joined = must(Attachment::join(*attachment_));
-      joined->tier_side().use(tier_);
+      auto joined = join();
       while (!stop_) {
         Spilled out;
         EXPECT_OK(internal::spill_some(*joined->thread(), 1 << 14, out));
@@ -64,7 +44,7 @@ class SpillThreads : public ::testing::Test {
     while (spilled_ == 0) std::this_thread::yield();
   }
   void run() {
-    for (std::thread& thread : threads_) thread.join();
+    PondThreads::run();
     stop_ = true;
     for (std::thread& thread : spillers_) thread.join();
   }
@@ -73,11 +53,7 @@ class SpillThreads : public ::testing::Test {
     for (std::uint64_t i = 0; i < kEach; i++) must(queue.push(patterned(pusher * kEach + i, 8 + i % 90)));
   }
 
-  std::shared_ptr<FakeTier> tier_ = std::make_shared<FakeTier>();
-  TestPond test_{small()};
-  std::shared_ptr<Attachment> attachment_;
-  std::optional<Pond> pond_;
-  std::vector<std::thread> threads_, spillers_;
+  std::vector<std::thread> spillers_;
   std::atomic<bool> stop_{false};
   std::atomic<std::uint64_t> spilled_{0};
 };
@@ -85,7 +61,7 @@ class SpillThreads : public ::testing::Test {
 TEST_F(SpillThreads, EachItemComesOnceInTheOrderOfItsPusher) {
   std::vector<std::atomic<std::uint32_t>> came(kItems);
   std::atomic<std::uint64_t> popped{0};
-  Queue queue = pond_->scope("scope").queue("work");
+  Queue queue = pond->scope("scope").queue("work");
   add_spiller(), add_spiller();
   for (std::uint64_t p = 0; p < kPushers; p++) add([=, this] { push_all(queue, p); });
   for (int c = 0; c < 2; c++)
@@ -116,7 +92,7 @@ TEST_F(SpillThreads, EachItemComesOnceInTheOrderOfItsPusher) {
 TEST_F(SpillThreads, ClaimsThatAreNackedAndAckedBesideSpillersEndInOneAckEach) {
   std::vector<std::atomic<std::uint32_t>> acked(kItems);
   std::atomic<std::uint64_t> acks{0};
-  Queue queue = pond_->scope("scope").queue("work");
+  Queue queue = pond->scope("scope").queue("work");
   add_spiller();
   for (std::uint64_t p = 0; p < kPushers; p++) add([=, this] { push_all(queue, p); });
   for (int c = 0; c < 2; c++)
@@ -142,7 +118,7 @@ TEST_F(SpillThreads, ClaimsThatAreNackedAndAckedBesideSpillersEndInOneAckEach) {
 }
 
 TEST_F(SpillThreads, AReaderSeesEverySeqOnceWhileItsLogIsSpilledAndTrimmed) {
-  Log log = pond_->scope("scope").log("audit");
+  Log log = pond->scope("scope").log("audit");
   std::atomic<std::uint64_t> read{0};
   add_spiller();
   add([=]() mutable {
@@ -168,7 +144,7 @@ TEST_F(SpillThreads, AReaderSeesEverySeqOnceWhileItsLogIsSpilledAndTrimmed) {
 }
 
 TEST_F(SpillThreads, AClearTakesWhatWasPushedBeforeAndNothingElse) {
-  Queue queue = pond_->scope("scope").queue("work");
+  Queue queue = pond->scope("scope").queue("work");
   std::atomic<bool> done{false};
   std::atomic<std::uint64_t> pushed{0}, cleared{0};
   add_spiller();
@@ -194,13 +170,13 @@ TEST_F(SpillThreads, AClearTakesWhatWasPushedBeforeAndNothingElse) {
 }
 
 TEST_F(SpillThreads, AFailingTierLosesNothing) {
-  Queue queue = pond_->scope("scope").queue("work");
+  Queue queue = pond->scope("scope").queue("work");
   std::atomic<std::uint64_t> errors{0};
   std::atomic<bool> done{false};
   add([&] {
     for (int i = 0; !done; i++) {
-      tier_->fail_stores(i % 3 == 1 ? Status(Code::full, "no space on the disk", 28) : Status());
-      tier_->fail_loads(i % 3 == 2 ? Status(Code::system, "the disk is broken", 5) : Status());
+      tier->fail_stores(i % 3 == 1 ? Status(Code::full, "no space on the disk", 28) : Status());
+      tier->fail_loads(i % 3 == 2 ? Status(Code::system, "the disk is broken", 5) : Status());
       std::this_thread::yield();
     }
   });
@@ -221,7 +197,7 @@ TEST_F(SpillThreads, AFailingTierLosesNothing) {
     done = true;
   });
   run();
-  tier_->fail_stores({}), tier_->fail_loads({});
+  tier->fail_stores({}), tier->fail_loads({});
 }
 
 }  // namespace
