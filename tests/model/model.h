@@ -190,6 +190,9 @@ class Model {
     p.begun = 0, p.before = 0;
     p.op++;
   }
+  int pin(Proc& p, u16 r, int pc, const char* text);  // text: with the page's %d
+  int unpin(Proc& p, int pc, const char* text);
+  int unpin_and_finish(Proc& p, const char* text);
   bool holds(char o) const { return o == 'k' ? !has(kNoHoldPin) : (o == 'd' || o == 'j') && !has(kMoveNoHold); }  // keeps the page of its claim
   void drop_claim(Proc& p) {
     p.held = p.expired = p.toff = p.until = 0;

@@ -54,10 +54,7 @@ inline int Model::scan(State& s, Proc& p, int me, int k) {
         return go(p, DS_NOTHING, "scan: nothing is due at %d before %d", p.now, due_earliest(t.due));
       return go(p, DS_FIRST, "scan: at %d, due since %d, version %d", p.now, due_earliest(t.due), due_version(t.due));
     case DS_FIRST: p.r = t.first, p.least = p.off = 0; return go(p, p.r ? DS_PIN : DS_UNPIN, "scan: first page is %d", page_of(p.r));
-    case DS_PIN:
-      NEEDS_ROOM;
-      store(p, A_PIN + p.pinslot, page_of(p.r) + 1);
-      return go(p, DS_VALID, "scan: pin page %d", page_of(p.r));
+    case DS_PIN: return pin(p, p.r, DS_VALID, "scan: pin page %d");
     case DS_VALID: {
       bool ok = valid(s, p.r), on = p.scan_page && p.scan_page == p.r;
       p.scan_page = p.scan_off = 0;

@@ -15,10 +15,7 @@ inline int Model::look_up(State& s, Proc& p, int me, int name, char o) {
   Section& t = s.directory;
   enum { FOUND, HELP, NONE };
   switch (p.pc) {
-    case DI_UNPIN:
-      NEEDS_ROOM;
-      store(p, A_PIN + p.pinslot, 0);
-      return go(p, DI_ENTER, "directory: unpin");
+    case DI_UNPIN: return unpin(p, DI_ENTER, "directory: unpin");
     case DI_ENTER:
       NEEDS_EMPTY;
       if (has(kLookupUnlocked) && s.entry[name] && s.entry[name] != p.handle[name]) {
@@ -27,12 +24,7 @@ inline int Model::look_up(State& s, Proc& p, int me, int name, char o) {
         say("directory: descriptor %d of generation %d (no lock)", index_of(s.entry[name]), gen_of(s.entry[name]));
         return RAN;
       }
-      if (!enter(s, t, me)) return OFF;
-      if (t.entries) {
-        undo_one(s, t);
-        say("section: undo one word of the dead");
-        return RAN;
-      }
+      NEEDS_SECTION(t);
       say("directory: section");
       [[fallthrough]];
     case DI_READ: {  // what only sections change is read together with the lock
@@ -138,9 +130,8 @@ inline int Model::clear(State& s, Proc& p, int me, int name, char o) {
     }
     case CR_PIN:
       NEEDS_ROOM;
-      store(p, A_PIN + p.pinslot, page_of(p.r) + 1);
       p.off = p.cnt = 0;
-      return go(p, CR_VALID, "clear: pin page %d", page_of(p.r));
+      return pin(p, p.r, CR_VALID, "clear: pin page %d");
     case CR_VALID: {
       bool ok = valid(s, p.r);
       return go(p,
@@ -189,13 +180,7 @@ inline int Model::clear(State& s, Proc& p, int me, int name, char o) {
       return go(p, CR_SWEEP, "clear: CLEAR in the journal");
     }
     case CR_ENTER:
-      NEEDS_EMPTY;
-      if (!enter(s, t, me)) return OFF;
-      if (t.entries) {
-        undo_one(s, t);
-        say("section: undo one word of the dead");
-        return RAN;
-      }
+      NEEDS_SECTION(t);
       say("clear: directory");
       [[fallthrough]];
     case CR_READ: {
@@ -284,15 +269,7 @@ inline int Model::sweep(State& s, Proc& p, int me, char o) {
   int k = p.tgt, d = k / sc.lanes;
   Stream& t = s.stream[k];
   switch (p.pc) {
-    case CG_ENTER:
-      NEEDS_EMPTY;
-      if (!enter(s, t, me)) return OFF;
-      if (t.entries) {
-        undo_one(s, t);
-        say("section: undo one word of the dead");
-        return RAN;
-      }
-      return go(p, CG_CUT, "cut: section");
+    case CG_ENTER: NEEDS_SECTION(t); return go(p, CG_CUT, "cut: section");
     case CG_CUT:
       for (u16 r = life_gen(s.desc[d]) == p.dgen ? target(t.first) : 0; r; r = target(s.page[page_of(r)].next)) {
         u16 next = s.page[page_of(r)].next;
@@ -308,10 +285,7 @@ inline int Model::sweep(State& s, Proc& p, int me, char o) {
     case SW_FIRST:
       p.r = target(s.stream[k].first), p.off = 0, p.fresh = 1;
       return go(p, p.r ? SW_PIN : SW_END, "sweep: first page is %d", page_of(p.r));
-    case SW_PIN:
-      NEEDS_ROOM;
-      store(p, A_PIN + p.pinslot, page_of(p.r) + 1);
-      return go(p, SW_VALID, "sweep: pin page %d", page_of(p.r));
+    case SW_PIN: return pin(p, p.r, SW_VALID, "sweep: pin page %d");
     case SW_VALID: {
       bool ok = valid(s, p.r);
       return go(p,
@@ -380,15 +354,7 @@ inline int Model::free_descriptor(State& s, Proc& p, int me) {
       erase_cleared(s);
       return go(p, FD_FORGET, "free: rows up to id %d are deleted", s.cleared_upto[0]);
     case FD_FORGET: s.forgotten_upto = s.cleared_upto[0]; return go(p, FD_ENTER, "free: the durable tier forgets the stream");
-    case FD_ENTER:
-      NEEDS_EMPTY;
-      if (!enter(s, t, me)) return OFF;
-      if (t.entries) {
-        undo_one(s, t);
-        say("section: undo one word of the dead");
-        return RAN;
-      }
-      return go(p, FD_CHECK, "free: directory");
+    case FD_ENTER: NEEDS_SECTION(t); return go(p, FD_CHECK, "free: directory");
     case FD_CHECK: {
       bool ok = s.desc[d] == life(p.dgen, DTOMBED, 0);
       for (int l = 0; l < sc.lanes; l++) ok = ok && (s.stream[d * sc.lanes + l].first == kTomb || has(kFreeEarly));

@@ -18,10 +18,7 @@ inline int Model::leftovers(State& s, Proc& p, int k) {
       list();
       return p.must ? go(p, LO_FIRST, "leftovers: rows %x", p.must) : go(p, LO_ERASE, "leftovers: no rows");
     case LO_FIRST: p.r = t.first, p.n = 0; return go(p, p.r ? LO_PIN : LO_ERASE, "leftovers: first page is %d", page_of(p.r));
-    case LO_PIN:
-      NEEDS_ROOM;
-      store(p, A_PIN + p.pinslot, page_of(p.r) + 1);
-      return go(p, LO_VALID, "leftovers: pin page %d", page_of(p.r));
+    case LO_PIN: return pin(p, p.r, LO_VALID, "leftovers: pin page %d");
     case LO_VALID: {
       const Page& g = s.page[page_of(p.r)];
       if (!valid(s, p.r) && !has(kSweepUnvalidated)) return go(p, LO_FIRST, "leftovers: page %d is in another life", page_of(p.r));

@@ -55,10 +55,7 @@ inline int Model::read_on(State& s, Proc& p, int k) {
       p.r = p.place;
       return go(p, p.r ? TD_PIN : TD_FIRST, "read on: trimmed is %d, from id %d, page %d", t.trimmed, p.after, page_of(p.r));
     case TD_FIRST: p.r = t.first, p.n = 0; return go(p, p.r ? TD_PIN : TD_END, "read on: first page is %d", page_of(p.r));
-    case TD_PIN:
-      NEEDS_ROOM;
-      store(p, A_PIN + p.pinslot, page_of(p.r) + 1);
-      return go(p, TD_VALID, "read on: pin page %d", page_of(p.r));
+    case TD_PIN: return pin(p, p.r, TD_VALID, "read on: pin page %d");
     case TD_VALID: {
       bool ok = valid(s, p.r) || has(kTrimUnchecked) || (p.n && has(kGapEndUnchecked));
       return go(p, ok ? TD_SEQ : TD_FIRST, "read on: page %d is in %s", page_of(p.r), ok ? "the same life" : "another life");

@@ -22,20 +22,14 @@ inline int Model::look_back(State& s, Proc& p, int k) {
     case LB_WORD:
       if (before.page != p.r) return go(p, LB_PIN, "look back: to page %d", page_of(before.page));
       return looked(load(s, p, word_at(before.page, before.off)) == before.word);
-    case LB_PIN:
-      NEEDS_ROOM;
-      store(p, A_PIN + p.pinslot, page_of(before.page) + 1);
-      return go(p, LB_VALID, "look back: pin page %d", page_of(before.page));
+    case LB_PIN: return pin(p, before.page, LB_VALID, "look back: pin page %d");
     case LB_VALID: return valid(s, before.page) ? go(p, LB_THERE, "look back: the same life") : looked(false);
     case LB_THERE: {
       bool same = load(s, p, word_at(before.page, before.off)) == before.word;
       if (!same || has(kPassedUnpinned)) return looked(same);
       return go(p, LB_BACK, "look back: page %d[%d] is the same", page_of(before.page), before.off);
     }
-    case LB_BACK:
-      NEEDS_ROOM;
-      store(p, A_PIN + p.pinslot, page_of(p.r) + 1);
-      return go(p, LB_SAME, "look back: pin page %d", page_of(p.r));
+    case LB_BACK: return pin(p, p.r, LB_SAME, "look back: pin page %d");
     case LB_SAME: return looked(valid(s, p.r));
   }
   abort();

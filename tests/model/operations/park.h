@@ -24,10 +24,7 @@ inline int Model::park(State& s, Proc& p, int me, int name, int k) {
     case PK_FIRST:
       p.r = target(t.first), p.base = t.refills;
       return go(p, p.r ? PK_PIN : PK_END, "park: first page is %d, gap version %d", page_of(p.r), p.base);
-    case PK_PIN:
-      NEEDS_ROOM;
-      store(p, A_PIN + p.pinslot, page_of(p.r) + 1);
-      return go(p, PK_VALID, "park: pin page %d", page_of(p.r));
+    case PK_PIN: return pin(p, p.r, PK_VALID, "park: pin page %d");
     case PK_VALID: {
       bool ok = valid(s, p.r);
       for (int id = p.seq; ok && p.seq && id < s.page[page_of(p.r)].first_seq; id++) p.must |= 1 << id;  // in a gap
@@ -100,15 +97,7 @@ inline int Model::park(State& s, Proc& p, int me, int name, int k) {
       }
       return go(p, PK_ENTER, "park: all taken");
     }
-    case PK_ENTER:
-      NEEDS_EMPTY;
-      if (!enter(s, t, me)) return OFF;
-      if (t.entries) {
-        undo_one(s, t);
-        say("section: undo one word of the dead");
-        return RAN;
-      }
-      return go(p, PK_CHECK, "park: section");
+    case PK_ENTER: NEEDS_SECTION(t); return go(p, PK_CHECK, "park: section");
     case PK_CHECK: {  // nobody has refilled meanwhile
       bool ok = t.refills == p.base || has(kParkNoVersion);
       return go(p, ok ? PK_TOMB : PK_LEAVE, ok ? "park: all is as it was" : "park: refilled meanwhile");
@@ -123,15 +112,7 @@ inline int Model::park(State& s, Proc& p, int me, int name, int k) {
       return go(p, PK_LEAVE, ok ? "park: tomb" : "park: somebody linked a page");
     }
     case PK_LEAVE: t.mutex = 0; return go(p, !p.n ? PK_BACK : has(kParkDoneFirst) ? PK_DONE : PK_NAMES, "park: leave");
-    case PK_NAMES:
-      NEEDS_EMPTY;
-      if (!enter(s, names, me)) return OFF;
-      if (names.entries) {
-        undo_one(s, names);
-        say("section: undo one word of the dead");
-        return RAN;
-      }
-      return go(p, PK_READ, "park: directory");
+    case PK_NAMES: NEEDS_SECTION(names); return go(p, PK_READ, "park: directory");
     case PK_READ: {
       bool ok = s.entry[name] == h && s.desc[k / sc.lanes] == life(gen_of(h), DLIVE, 0);
       return go(p, ok ? PK_ENTRY : PK_NAMED, ok ? "park: still named" : "park: not named any more");
@@ -179,11 +160,8 @@ inline int Model::park(State& s, Proc& p, int me, int name, int k) {
       return go(p, waits_ ? WK_LOAD : PK_END, "park: all unmarked");
     case PK_END:
       NEEDS_ROOM;
-      store(p, A_PIN + p.pinslot, 0);
       p.handle[name] = 0;
-      finish(p);
-      say("park: end");
-      return RAN;
+      return unpin_and_finish(p, "park: end");
 
     // Who meets a tomb while the descriptor is LIVE: a park is past its commit, and must be finished.
     case PH_FIRST:
@@ -193,10 +171,7 @@ inline int Model::park(State& s, Proc& p, int me, int name, int k) {
         return RAN;
       }
       return go(p, PH_PIN, "finish the park: first page is %d", page_of(p.r));
-    case PH_PIN:
-      NEEDS_ROOM;
-      store(p, A_PIN + p.pinslot, page_of(p.r) + 1);
-      return go(p, PH_VALID, "finish the park: pin page %d", page_of(p.r));
+    case PH_PIN: return pin(p, p.r, PH_VALID, "finish the park: pin page %d");
     case PH_VALID: {
       bool ok = valid(s, p.r);
       return go(p, ok ? PH_NEXT : PH_FIRST, "finish the park: page %d is in %s", page_of(p.r), ok ? "the same life" : "another life");
@@ -242,15 +217,7 @@ inline int Model::unpark(State& s, Proc& p, int me, int name, char o) {
       p.q = built(p.r, p.had >> 8);
       if (p.q && has(kUnparkNamedEarly)) s.page[page_of(p.r)].next = p.q | kGap;
       return go(p, p.q ? UP_ENTER : UP_GIVE_BACK, "unpark: page %d BUILDING, from id %d", page_of(p.q), p.had >> 8);
-    case UP_ENTER:
-      NEEDS_EMPTY;
-      if (!enter(s, names, me)) return OFF;
-      if (names.entries) {
-        undo_one(s, names);
-        say("section: undo one word of the dead");
-        return RAN;
-      }
-      return go(p, UP_READ, "unpark: directory");
+    case UP_ENTER: NEEDS_SECTION(names); return go(p, UP_READ, "unpark: directory");
     case UP_READ: {
       bool ok = s.entry[name] == p.had && life_state(s.desc[p.tgt]) == DFREE;
       p.n = ok;
@@ -304,13 +271,7 @@ inline int Model::unpark(State& s, Proc& p, int me, int name, char o) {
 
     // Clear of a parked name: CLEAR, then absent, then the rows.
     case CP_FLAG:  // nobody goes back from here
-      NEEDS_EMPTY;
-      if (!enter(s, names, me)) return OFF;
-      if (names.entries) {
-        undo_one(s, names);
-        say("section: undo one word of the dead");
-        return RAN;
-      }
+      NEEDS_SECTION(names);
       if (s.entry[name] == p.had) s.entry[name] = p.had = p.had | kEnding;
       return go(p, CP_FLAGGED, "clear: parked, and ending");
     case CP_FLAGGED:
@@ -323,13 +284,7 @@ inline int Model::unpark(State& s, Proc& p, int me, int name, char o) {
       s.cleared_upto[name] = std::max<u8>(s.cleared_upto[name], (p.had >> 8) - 1);
       return go(p, CP_ENTER, "clear: CLEAR up to id %d in the journal", s.cleared_upto[name]);
     case CP_ENTER:
-      NEEDS_EMPTY;
-      if (!enter(s, names, me)) return OFF;
-      if (names.entries) {
-        undo_one(s, names);
-        say("section: undo one word of the dead");
-        return RAN;
-      }
+      NEEDS_SECTION(names);
       if (s.entry[name] != p.had) {
         names.mutex = 0;
         reset(p, DI_ENTER);

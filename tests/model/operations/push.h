@@ -24,10 +24,7 @@ inline int Model::push(State& s, Proc& p, int me, int k, int n) {
     case PU_EMPTY:
       if (!usable(s.desc[k / sc.lanes])) return look_again(p, "push: not of this handle");
       return go(p, LK_ALLOC, "push: the descriptor is LIVE");
-    case PU_PIN:
-      NEEDS_ROOM;
-      store(p, A_PIN + p.pinslot, page_of(p.r) + 1);
-      return go(p, PU_VALID, "push: pin page %d", page_of(p.r));
+    case PU_PIN: return pin(p, p.r, PU_VALID, "push: pin page %d");
     case PU_VALID: {
       bool ok = valid(s, p.r);
       if (ok && has(kRefNoGen)) p.r = ref(page_of(p.r), life_gen(s.page[page_of(p.r)].life));
@@ -213,15 +210,7 @@ inline int Model::push(State& s, Proc& p, int me, int k, int n) {
       return go(p, p.r ? PU_NEXT : PU_FIRST, "link: give the page back");
     }
     // Link as written: in the section, every word through the undo journal.
-    case LU_ENTER:
-      NEEDS_EMPTY;
-      if (!enter(s, t, me)) return OFF;
-      if (t.entries) {
-        undo_one(s, t);
-        say("section: undo one word of the dead");
-        return RAN;
-      }
-      return go(p, LU_ALLOC, "section: entered");
+    case LU_ENTER: NEEDS_SECTION(t); return go(p, LU_ALLOC, "section: entered");
     case LU_ALLOC:
       if (s.page[page_of(p.r)].next) return go(p, LU_LEAVE, "section: already linked");
       for (int q = 0; q < sc.pages; q++) {

@@ -17,10 +17,7 @@ inline int Model::reserve_op(State& s, Proc& p, int me, int k, bool commits) {
       store(p, A_TAILP + k, p.q);
       p.r = p.q, p.q = 0, p.off = p.cnt = 0;
       return go(p, RS_UNPIN, "reserve: store tail page");
-    case RS_UNPIN:
-      NEEDS_ROOM;
-      store(p, A_PIN + p.pinslot, 0);
-      return go(p, RS_WORD, "reserve: unpin, write in place");
+    case RS_UNPIN: return unpin(p, RS_WORD, "reserve: unpin, write in place");
     case RS_WORD:
       NEEDS_ROOM;
       store(p, word_at(p.r, 0), commits ? pack({READY, 0, 0, 1, 0, item}) : pack({DONE, 0, 0, 1, 0, 0}), p.r);

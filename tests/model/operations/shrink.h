@@ -19,9 +19,8 @@ inline int Model::shrink(State& s, Proc& p, int me, int k) {
       return go(p, p.r ? SH_PIN : SH_UNPIN, "shrink: first page is %d", page_of(p.r));
     case SH_PIN:
       NEEDS_ROOM;
-      store(p, A_PIN + p.pinslot, page_of(p.r) + 1);
       p.off = p.cnt = 0;
-      return go(p, SH_VALID, "shrink: pin page %d", page_of(p.r));
+      return pin(p, p.r, SH_VALID, "shrink: pin page %d");
     case SH_VALID: {
       bool ok = valid(s, p.r);
       return go(p,
@@ -53,12 +52,7 @@ inline int Model::shrink(State& s, Proc& p, int me, int k) {
       p.fresh = 0;
       return go(p, next ? SH_PIN : SH_UNPIN, "shrink: next page is %d", page_of(next));
     }
-    case SH_UNPIN:
-      NEEDS_ROOM;
-      store(p, A_PIN + p.pinslot, 0);
-      finish(p);
-      say("shrink: end");
-      return RAN;
+    case SH_UNPIN: return unpin_and_finish(p, "shrink: end");
   }
   abort();
 }

@@ -20,10 +20,7 @@ inline int Model::straight_pop(State& s, Proc& p, int k) {
       p.r = sc.cursors && (t.epoch == p.cursor_epoch || has(kStraightNoEpoch)) ? p.cursor : sc.lanes ? target(t.first) : 0;
       if (!p.r) return general("no cursor");
       return go(p, ST_PIN, "pop: stream epoch is %d, page %d", t.epoch, page_of(p.r));
-    case ST_PIN:
-      NEEDS_ROOM;
-      store(p, A_PIN + p.pinslot, page_of(p.r) + 1);
-      return go(p, ST_LIFE, "pop: pin page %d", page_of(p.r));
+    case ST_PIN: return pin(p, p.r, ST_LIFE, "pop: pin page %d");
     case ST_LIFE:
       if (s.page[page_of(p.r)].life != life(gen_of(p.r), LINKED, 0) && !has(kStraightUnchecked))
         return general("the page is not LINKED in this life");
