@@ -43,8 +43,7 @@ class HotTier : public BothTiers {
   }
   /// All that were pushed, in order, each once; of those in doubt perhaps.
   void expect_all(const std::vector<std::uint64_t>& in_doubt) const {
-    std::vector<std::uint64_t> expected, found;
-    for (const std::string& item : pop_all(test.queue())) found.push_back(number_of(item));
+    std::vector<std::uint64_t> expected, found = pop_numbers(test.queue());
     for (std::uint64_t number = 0; number < kItems; ++number) {
       bool doubtful = std::find(in_doubt.begin(), in_doubt.end(), number) != in_doubt.end();
       if (!doubtful || std::binary_search(found.begin(), found.end(), number)) expected.push_back(number);

@@ -84,11 +84,6 @@ class Merge : public ::testing::Test {
     source.reset();
     must(Pond::remove("rows-of-" + pond_->name()));
   }
-  std::vector<std::uint64_t> numbers(const Pond& opened) {
-    std::vector<std::uint64_t> out;
-    for (const std::string& item : pop_all(work(opened))) out.push_back(number_of(item));
-    return out;
-  }
   std::vector<std::uint64_t> all_of_rows() const {
     std::vector<std::uint64_t> out;
     for (const TierSpan& row : rows)
@@ -155,7 +150,7 @@ TEST_F(Merge, ManyAndLargeItems) {
   EXPECT_EQ(must(work(opened).pop()), "");
   std::vector<std::uint64_t> expected(2000);
   for (std::uint64_t n = 0; n < 2000; n++) expected[n] = n + 1;
-  EXPECT_EQ(numbers(opened), expected);
+  EXPECT_EQ(pop_numbers(work(opened)), expected);
 }
 
 TEST_F(Merge, AnItemOfARowIsNotThereTwice) {
@@ -169,7 +164,7 @@ TEST_F(Merge, AnItemOfARowIsNotThereTwice) {
   commit(entries);
   Pond opened = reboot_and_check();
   EXPECT_EQ(opened.recovered().from_journal, 0u);
-  EXPECT_EQ(numbers(opened), expected);
+  EXPECT_EQ(pop_numbers(work(opened)), expected);
 }
 
 TEST_F(Merge, AcksReachIntoRows) {
@@ -182,7 +177,7 @@ TEST_F(Merge, AcksReachIntoRows) {
   });
   Pond opened = reboot_and_check();
   EXPECT_EQ(opened.recovered().rows, 8u);
-  EXPECT_EQ(numbers(opened), expected);
+  EXPECT_EQ(pop_numbers(work(opened)), expected);
 }
 
 TEST_F(Merge, JournalItemsFallBetweenRowsInOrder) {
@@ -197,7 +192,7 @@ TEST_F(Merge, JournalItemsFallBetweenRowsInOrder) {
   std::sort(expected.begin(), expected.end());
   Pond opened = reboot_and_check();
   EXPECT_EQ(opened.recovered().from_journal, 2u);
-  EXPECT_EQ(numbers(opened), expected);
+  EXPECT_EQ(pop_numbers(work(opened)), expected);
 }
 
 // Its ack was in memory alone: the row knows it, the journal does not, and what was confirmed `durable` is not lost.
@@ -214,7 +209,7 @@ TEST_F(Merge, WhatARowCallsDoneAndTheJournalDoesNotComesBack) {
   std::string payload = patterned(id, 60);
   commit({push_of(lane(0), id, payload)});
   Pond opened = reboot_and_check();
-  EXPECT_EQ(numbers(opened), all_of_rows());
+  EXPECT_EQ(pop_numbers(work(opened)), all_of_rows());
 }
 
 // ------------------------------------------------------------------------------------------------------------------------- moved
@@ -239,7 +234,7 @@ TEST_F(Merge, AMovedItemIsAtItsLastPlaceOnly) {
   EXPECT_EQ(moved.payload(), second);
   EXPECT_EQ(moved.id(), ItemId{20'000});
   EXPECT_OK(moved.ack());
-  EXPECT_EQ(numbers(opened), expected);
+  EXPECT_EQ(pop_numbers(work(opened)), expected);
   EXPECT_EQ(must(queue.redrive()), 1u);
   EXPECT_EQ(must(queue.pop()), "payload");
 }

@@ -2,7 +2,6 @@
 // from leaving; what a clear, a drop, a failing tier and a lack of memory make of it.
 #include <gtest/gtest.h>
 
-#include <numeric>
 #include <thread>
 
 #include "src/attachment.h"
@@ -30,16 +29,6 @@ class ParkTest : public FakeTierPond {
   void push(std::uint64_t from, std::uint64_t to, PushOptions how = {}, Bytes name = "work") {
     Queue to_queue = queue(name);
     for (std::uint64_t n = from; n <= to; n++) EXPECT_OK(to_queue.push(patterned(n, 100), how));
-  }
-  std::vector<std::uint64_t> popped(Bytes name = "work") {
-    std::vector<std::uint64_t> out;
-    for (const std::string& item : pop_all(queue(name))) out.push_back(number_of(item));
-    return out;
-  }
-  static std::vector<std::uint64_t> numbers(std::uint64_t from, std::uint64_t to) {
-    std::vector<std::uint64_t> out(to - from + 1);
-    std::iota(out.begin(), out.end(), from);
-    return out;
   }
   /// Until the clock says that everything is idle for a millisecond.
   void rest() {

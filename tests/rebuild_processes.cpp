@@ -53,9 +53,7 @@ class Rebuild : public ::testing::Test {
     for (std::uint64_t n = from; n <= to; n++) must(log.append(patterned(n, size)));
   }
   static Numbers popped(const Pond& opened, Bytes name = "work") {
-    Numbers out;
-    for (const std::string& item : pop_all(opened.scope("scope").queue(name))) out.push_back(number_of(item));
-    return out;
+    return pop_numbers(opened.scope("scope").queue(name));
   }
   static std::vector<std::pair<std::uint64_t, std::uint64_t>> records(const Pond& opened,
                                                                       std::int64_t after = 0) {

@@ -2,8 +2,6 @@
 // tier answers reaches who needs it, and nothing is lost.
 #include <gtest/gtest.h>
 
-#include <numeric>
-
 #include "src/attachment.h"
 #include "src/spill.h"
 #include "src/tier_side.h"
@@ -32,16 +30,6 @@ class SpillTest : public FakeTierPond {
   void append(std::uint64_t from, std::uint64_t to, std::size_t size = 100) {
     Log to_log = log();
     for (std::uint64_t n = from; n <= to; n++) EXPECT_OK(to_log.append(patterned(n, size)));
-  }
-  std::vector<std::uint64_t> popped(Bytes name = "work") {
-    std::vector<std::uint64_t> out;
-    for (const std::string& item : pop_all(queue(name))) out.push_back(number_of(item));
-    return out;
-  }
-  static std::vector<std::uint64_t> numbers(std::uint64_t from, std::uint64_t to) {
-    std::vector<std::uint64_t> out(to - from + 1);
-    std::iota(out.begin(), out.end(), from);
-    return out;
   }
   /// Everything that may go, or about so many bytes.
   std::uint64_t spill(std::uint64_t bytes = ~0ULL) {

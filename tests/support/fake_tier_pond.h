@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "fake_tier.h"
 #include "src/attachment.h"
@@ -27,6 +28,7 @@ class FakeTierPond : public ::testing::Test {
 
   Queue queue(Bytes name = "work", Bytes scope = "scope") { return pond->scope(scope).queue(name); }
   Log log(Bytes name = "audit") { return pond->scope("scope").log(name); }
+  std::vector<std::uint64_t> popped(Bytes name = "work") { return pop_numbers(queue(name)); }
   /// Another participant, of this process and over the same tier. Thread-safe.
   std::shared_ptr<internal::Attachment> join() const {
     auto joined = must(internal::Attachment::join(*attachment));

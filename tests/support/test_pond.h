@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -142,6 +143,19 @@ inline std::uint64_t number_of(Bytes bytes) {
     word = word * 6364136223846793005ULL + bytes.size();
   }
   return number;
+}
+
+/// The numbers of all that is ready, popped.
+inline std::vector<std::uint64_t> pop_numbers(Queue queue) {
+  std::vector<std::uint64_t> numbers;
+  for (const std::string& item : pop_all(queue)) numbers.push_back(number_of(item));
+  return numbers;
+}
+/// All from the first to the last.
+inline std::vector<std::uint64_t> numbers(std::uint64_t first, std::uint64_t last) {
+  std::vector<std::uint64_t> all(last - first + 1);
+  std::iota(all.begin(), all.end(), first);
+  return all;
 }
 
 inline std::size_t open_descriptors() {
