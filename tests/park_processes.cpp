@@ -11,152 +11,69 @@
 #include <numeric>
 #include <vector>
 
-#include "src/attachment.h"
-#include "src/leftovers.h"
-#include "src/tier_side.h"
-#include "support/test_pond.h"
+#include "support/killed_workers.h"
 
 namespace {
 
 using namespace support;
 using namespace std::chrono_literals;
-using internal::Attachment;
 
-constexpr std::uint64_t kMax = 1 << 19, kScopes = 60, kBacklog = 3000;
-constexpr int kPushers = 2;
+constexpr std::uint64_t kScopes = 60;
 
-struct Ledger {
-  std::atomic<std::uint64_t> begun[kPushers], pushed[kPushers];
-  std::atomic<std::uint64_t> acked{0}, appended{0}, read{0}, parked{0};
-  std::atomic<std::uint32_t> complaints{0};
-  std::atomic<bool> stop{false};
-  std::atomic<std::uint8_t> state[kPushers][kMax];  // 1: confirmed, 2: being acked, 4: acked
-  char complaint[400];
-
-  template <class... Args>
-  void complain(const char* format, Args... args) {
-    if (complaints++ == 0) std::snprintf(complaint, sizeof complaint, format, args...);
-  }
-};
-
-constexpr std::uint64_t named(int pusher, std::uint64_t n) {
-  return static_cast<std::uint64_t>(pusher) << 32 | n;
-}
-
-class Worker {
+class Worker : public KilledWorker {
  public:
   Worker(const TestPond& test, Ledger& ledger, int role, std::uint64_t seed)
-      : test_(test), ledger_(ledger), role_(role), random_(seed), pond_(test.open()) {}
+      : KilledWorker(test, ledger, role, seed) {
+    may_be_busy_ = true;
+  }
 
   void run() {
     while (!ledger_.stop) switch (role_) {
         case 0:
-        case 1: push(role_); break;
+        case 1:
+          if (auto n = next_item()) push(queue(scope_of(*n)), *n, 200);
+          break;
         case 2:
         case 3: work(); break;
         case 4:
         case 5: gc(); break;
-        case 6: append(); break;
+        case 6:
+          if (append() && random_.one_in(40)) ::usleep(12000);  // long enough to be idle
+          break;
         default: read();
       }
   }
 
+ private:
   /// An item's scope follows from its number: some are busy, most rest for long.
   static std::uint64_t scope_of(std::uint64_t n) { return n % 7 ? n % 5 : n / 7 % kScopes; }
-
- private:
-  void nap() { ::usleep(200); }
-  bool known(const Status& status) {
-    Code code = status.code();
-    if (code == Code::ok) return true;
-    if (code != Code::empty && code != Code::timeout && code != Code::full && code != Code::busy)
-      ledger_.complain("role %d: answered %s", role_, describe(status).c_str());
-    return false;
-  }
   Queue queue(std::uint64_t scope) { return pond_.scope(std::to_string(scope)).queue("work"); }
-
-  void push(int pusher) {
-    std::uint64_t waiting = ledger_.pushed[0] + ledger_.pushed[1] - ledger_.acked;
-    if (waiting > kBacklog && waiting < kMax) return nap();
-    std::uint64_t n = ledger_.begun[pusher]++;
-    if (n >= kMax) throw std::runtime_error("too many items for the ledger");
-    auto id = queue(scope_of(n)).push(patterned(named(pusher, n), 8 + random_.below(200)));
-    if (known(id.status())) ledger_.state[pusher][n].fetch_or(1), ledger_.pushed[pusher]++;
-  }
 
   void work() {
     std::uint64_t scope = random_.one_in(2) ? random_.below(5) : random_.below(kScopes);
     auto claim = queue(scope).claim();
     if (!known(claim.status())) return;
-    std::uint64_t number = number_of(claim->payload()), n = number & 0xffffffff;
-    auto pusher = number >> 32;
-    if (pusher >= kPushers || n >= ledger_.begun[pusher] || scope_of(n) != scope)
+    std::uint64_t number = number_of(claim->payload());
+    if (scope_of(number & 0xffffffff) != scope)
       return ledger_.complain("an item that nobody pushed there: %lx", static_cast<unsigned long>(number));
-    if (ledger_.state[pusher][n] & 4)
-      ledger_.complain("item %lu of pusher %lu came after its ack", static_cast<unsigned long>(n),
-                       static_cast<unsigned long>(pusher));
-    // First in, first out: what was never claimed before comes in its pusher's order.
-    if (claim->attempts() == 1) {
-      auto& last = last_[pusher][scope];
-      if (static_cast<std::int64_t>(n) <= last)
-        ledger_.complain("item %lu of pusher %lu came after %ld", static_cast<unsigned long>(n),
-                         static_cast<unsigned long>(pusher), static_cast<long>(last));
-      last = static_cast<std::int64_t>(n);
-    }
-    if (random_.one_in(20)) return;  // nacked
-    ledger_.state[pusher][n].fetch_or(2);
-    Status acked = claim->ack();
-    if (!acked) return ledger_.complain("an ack answered %s", describe(acked).c_str());
-    ledger_.state[pusher][n].fetch_or(4), ledger_.acked++;
+    settle(*claim, order_[scope]);
   }
 
   void gc() {
     auto result = pond_.gc({.spill_idle = milliseconds(1 + random_.below(6))});
-    if (known(result.status())) ledger_.parked += result->parked;
+    if (known(result.status())) ledger_.left_memory += result->parked;
     if (random_.one_in(3)) nap();
   }
 
-  void append() {
-    if (ledger_.appended > ledger_.read + kBacklog) return nap();
-    auto seq = log_.append(patterned(7, 8 + random_.below(300)));
-    if (known(seq.status())) ledger_.appended = *seq;
-    if (random_.one_in(40)) ::usleep(12000);  // long enough to be idle
-  }
-
-  /// From the first record that is there: every seq, none twice, up to what was confirmed.
   void read() {
-    std::uint64_t sure = ledger_.appended, next = ledger_.read;
-    {
-      Scan scan = log_.scan({.after = static_cast<std::int64_t>(next)});
-      while (scan.next()) {
-        if (scan.record().seq <= next)
-          ledger_.complain("a scan went back to %lu", static_cast<unsigned long>(scan.record().seq));
-        if (number_of(scan.record().payload) != 7)
-          ledger_.complain("record %lu is not as it was appended",
-                           static_cast<unsigned long>(scan.record().seq));
-        next = scan.record().seq;
-      }
-      if (known(scan.status()) && next < sure)
-        ledger_.complain("a scan ended at %lu, and %lu was confirmed", static_cast<unsigned long>(next),
-                         static_cast<unsigned long>(sure));
-    }
-    if (next > kBacklog / 2 && random_.one_in(3)) known(log_.trim(next - kBacklog / 2).status());
-    ledger_.read = next;
+    std::optional<Scan> scan;
+    std::uint64_t next = read_on(scan);
+    scan.reset();  // it is use
+    trim_behind(next);
     ::usleep(random_.one_in(4) ? 15000 : 200);
   }
 
-  const TestPond& test_;
-  Ledger& ledger_;
-  int role_;
-  Random random_;
-  Pond pond_;
-  Log log_ = pond_.scope("log").log("audit");
-  std::array<std::map<std::uint64_t, std::int64_t>, kPushers> last_ = [] {
-    std::array<std::map<std::uint64_t, std::int64_t>, kPushers> none;
-    for (auto& of : none)
-      for (std::uint64_t scope = 0; scope < kScopes; scope++) of[scope] = -1;
-    return none;
-  }();
+  std::array<Order, kScopes> order_;
 };
 
 /// Where nobody runs for long, somebody holds a section or the disk for longer than a call waits.
@@ -177,47 +94,26 @@ TEST(ParkTorture, WhoParksIsKilledAndNothingIsLostTwiceOrOutOfOrder) {
   TestPond test(options);
   Pond pond = test.open();
   Shared<Ledger> ledger;
+  ledger->backlog = 3000;
   Random random(seed);
-  constexpr int kRoles = 8;
-  std::array<Process, kRoles> workers;
-  std::uint64_t started = 0;
-  auto start = [&](int role) {
-    std::uint64_t dice = seed + ++started;
-    workers[static_cast<std::size_t>(role)] =
-        Process([&, role, dice] { Worker(test, *ledger, role, dice).run(); });
-  };
-  for (int role = 0; role < kRoles; role++) start(role);
+  KilledWorkers<Worker> workers(test, *ledger, 8, seed);
   for (std::uint64_t round = 0; round < rounds && ledger->complaints == 0; round++) {
     ::usleep(static_cast<useconds_t>(1000 + random.below(9000)));
     // Two thirds of them to who parks.
     constexpr int kKilled[] = {4, 5, 4, 5, 4, 5, 4, 5, 0, 2, 6, 7};
-    int role = kKilled[random.below(std::size(kKilled))];
-    workers[static_cast<std::size_t>(role)].kill();
-    start(role);
+    workers.kill_and_replace(kKilled[random.below(std::size(kKilled))]);
   }
-  ledger->stop = true;
-  for (Process& worker : workers) EXPECT_EQ(worker.wait(), 0);
-  ASSERT_EQ(ledger->complaints, 0u) << ledger->complaint;
-  EXPECT_GT(ledger->parked, rounds / 10);
-  std::printf("%lu streams parked, %lu items acked\n", static_cast<unsigned long>(ledger->parked),
+  workers.stop();
+  ASSERT_EQ(ledger->complaints, 0u) << ledger->complaint[0];
+  EXPECT_GT(ledger->left_memory, rounds / 10);
+  std::printf("%lu streams parked, %lu items acked\n", static_cast<unsigned long>(ledger->left_memory),
               static_cast<unsigned long>(ledger->acked));
 
   EXPECT_OK(pond.reap());
   EXPECT_TRUE(clean(pond));
   for (std::uint64_t scope = 0; scope < kScopes; scope++)
-    for (const std::string& item : pop_all(pond.scope(std::to_string(scope)).queue("work"))) {
-      std::uint64_t number = number_of(item);
-      auto& state = ledger->state[number >> 32][number & 0xffffffff];
-      EXPECT_EQ(state & 4, 0) << "came after its ack";
-      state |= 4;
-    }
-  std::string lost;
-  for (int pusher = 0; pusher < kPushers; pusher++)
-    for (std::uint64_t n = 0; n < ledger->begun[pusher]; n++)
-      if (ledger->state[pusher][n] == 1)  // confirmed, and not acked by one who was killed in the ack
-        lost += " " + std::to_string(n) + " of pusher " + std::to_string(pusher) + " in scope " +
-                std::to_string(Worker::scope_of(n)) + ";";
-  ASSERT_EQ(lost, "") << "are lost; pushed: " << ledger->begun[0] << " and " << ledger->begun[1];
+    ledger->take_the_rest(pond.scope(std::to_string(scope)).queue("work"));
+  ASSERT_EQ(ledger->lost(), "") << "are lost; pushed: " << ledger->begun[0] << " and " << ledger->begun[1];
   EXPECT_TRUE(clean(pond));
   EXPECT_OK(pond.scope("log").log("audit").clear());
   // A page that is all done, and the last one, keeps its row: not in a parked stream.
@@ -227,12 +123,7 @@ TEST(ParkTorture, WhoParksIsKilledAndNothingIsLostTwiceOrOutOfOrder) {
   }
   EXPECT_EQ(must(pond.stats()).page_bytes, 0u);
 
-  // Nothing is left over in the tier.
-  auto attachment = must(Attachment::open(test.name(), options, false));
-  attachment->tier_side().erase_forgotten(*attachment->thread(), true);
-  EXPECT_OK(internal::erase_leftovers(*attachment->thread()));
-  auto tier = must(attachment->tier_side().tier(*attachment->thread()));
-  EXPECT_EQ(must(tier->streams_with_rows(internal::sys::precise_us() + 1'000'000)).size(), 0u);
+  expect_empty_tier(test);
 }
 
 TEST(ParkScale, ThreeThousandIdleScopesLiveInEightMiB) {
