@@ -24,7 +24,7 @@ namespace support {
 constexpr int kPushers = 2;  // roles 0 and 1
 
 struct Ledger : Complaints {
-  static constexpr std::uint64_t kMost = 1 << 20;  // items of a pusher
+  static constexpr std::uint64_t kMost = 1 << 26;  // items of a pusher; what is not used takes no memory
 
   std::uint64_t backlog = 0;                                     // items, and records, that wait at the most
   std::atomic<std::uint64_t> begun[kPushers], pushed[kPushers];  // items of that pusher: asked for, confirmed
