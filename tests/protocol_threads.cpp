@@ -11,41 +11,13 @@
 #include <thread>
 #include <vector>
 
+#include "support/team.h"
 #include "support/test_pond.h"
 
 namespace {
 
 using namespace headpond;
 using namespace support;
-
-/// Threads that start together; joined at the end of run().
-class Team {
- public:
-  void add(std::function<void()> body) { bodies_.push_back(std::move(body)); }
-  void add(int count, const std::function<void(int)>& body) {
-    for (int i = 0; i < count; ++i) bodies_.push_back([body, i] { body(i); });
-  }
-  void run() {
-    std::atomic<bool> go{false};
-    std::vector<std::thread> threads;
-    for (auto& body : bodies_) {
-      threads.emplace_back([&go, &body] {
-        while (!go.load()) std::this_thread::yield();
-        try {
-          body();
-        } catch (const std::exception& error) {
-          ADD_FAILURE() << error.what();
-        }
-      });
-    }
-    go = true;
-    for (std::thread& thread : threads) thread.join();
-    bodies_.clear();
-  }
-
- private:
-  std::vector<std::function<void()>> bodies_;
-};
 
 /// How often each number came.
 template <std::size_t N>
@@ -699,17 +671,18 @@ TEST_F(Protocol, HandlesAndPondsComeAndGoBesideUse) {
   EXPECT_EQ(popped + left, 180u);
 }
 
-TEST(TinyPond, ThreadsInAFullPondLoseNothing) {
-  constexpr std::uint64_t kCount = 1500;
-  TestPond test({.limit_bytes = 1 << 20, .on_full = OnFull::block, .full_timeout = stretched(10'000ms)});
+/// Two push so many items each, of these sizes, and two take them out: each comes once.
+template <std::uint64_t kCount>
+void through_a_tiny_pond(const TestPond& test, const std::function<std::size_t(Random&)>& size) {
   Pond pond = test.open();
   Queue queue = pond.scope("s").queue("q");
   Tally<2 * kCount> tally;
   std::atomic<std::uint64_t> popped{0};
   Team team;
   team.add(2, [&](int p) {
+    Random random(static_cast<std::uint64_t>(p));
     for (std::uint64_t i = 0; i < kCount; ++i)
-      must(queue.push(patterned(static_cast<std::uint64_t>(p) * kCount + i, 1500)));
+      must(queue.push(patterned(static_cast<std::uint64_t>(p) * kCount + i, size(random))));
   });
   team.add(2, [&](int) {
     while (popped < 2 * kCount) {
@@ -725,31 +698,14 @@ TEST(TinyPond, ThreadsInAFullPondLoseNothing) {
   EXPECT_TRUE(clean(pond));
 }
 
+TEST(TinyPond, ThreadsInAFullPondLoseNothing) {
+  TestPond test({.limit_bytes = 1 << 20, .on_full = OnFull::block, .full_timeout = stretched(10'000ms)});
+  through_a_tiny_pond<1500>(test, [](Random&) { return 1500; });
+}
+
 TEST(TinyPond, LargeValuesComeAndGoInAFullPond) {
   TestPond test({.limit_bytes = 2 << 20, .on_full = OnFull::block, .full_timeout = stretched(10'000ms)});
-  Pond pond = test.open();
-  Queue queue = pond.scope("s").queue("q");
-  constexpr std::uint64_t kCount = 60;
-  Tally<2 * kCount> tally;
-  std::atomic<std::uint64_t> popped{0};
-  Team team;
-  team.add(2, [&](int p) {
-    Random random(static_cast<std::uint64_t>(p));
-    for (std::uint64_t i = 0; i < kCount; ++i)
-      must(queue.push(patterned(static_cast<std::uint64_t>(p) * kCount + i, 1000 + random.below(400'000))));
-  });
-  team.add(2, [&](int) {
-    while (popped < 2 * kCount) {
-      Result<Claim> claim = queue.claim(20ms);
-      if (!claim) continue;
-      tally.add(number_of(claim->payload()));
-      must(claim->ack());
-      ++popped;
-    }
-  });
-  team.run();
-  tally.expect_each_once();
-  EXPECT_TRUE(clean(pond));
+  through_a_tiny_pond<60>(test, [](Random& random) { return 1000 + random.below(400'000); });
 }
 
 }  // namespace

@@ -2,11 +2,10 @@
 #pragma once
 
 #include <functional>
-#include <thread>
 #include <utility>
-#include <vector>
 
 #include "fake_tier_pond.h"
+#include "team.h"
 
 namespace support {
 
@@ -15,24 +14,11 @@ class PondThreads : public FakeTierPond {
   using FakeTierPond::FakeTierPond;
   ~PondThreads() override { EXPECT_TRUE(clean(*pond)); }
 
-  /// Begins a thread; what it throws is a failure of the test.
-  void add(std::function<void()> body) {
-    threads_.emplace_back([body = std::move(body)] {
-      try {
-        body();
-      } catch (const std::exception& error) {
-        ADD_FAILURE() << error.what();
-      }
-    });
-  }
-  /// Until all of them have ended.
-  void run() {
-    for (std::thread& thread : threads_) thread.join();
-    threads_.clear();
-  }
+  void add(std::function<void()> body) { team_.add(std::move(body)); }
+  void run() { team_.run(); }
 
  private:
-  std::vector<std::thread> threads_;
+  Team team_;
 };
 
 }  // namespace support
