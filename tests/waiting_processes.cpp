@@ -74,6 +74,25 @@ class Waiting : public ::testing::Test {
           };
     };
   }
+  /// Who take one item each a round: `about` to wait for it, and then `got` it.
+  std::vector<Process> waiters_in_rounds(Event& about, Event& got) {
+    std::vector<Process> waiters;
+    for (std::uint32_t i = 0; i < kWaiters; ++i) {
+      waiters.emplace_back([&] {
+        Queue mine = test_.queue();
+        for (std::uint32_t round = 1; round <= kRounds; ++round) {
+          about.raise();
+          Claim claim = must(mine.claim(stretched(5000ms)));
+          got.raise();
+          got.await(round * kWaiters);  // nobody takes a second one
+          must(claim.ack());
+        }
+      });
+    }
+    return waiters;
+  }
+  static constexpr std::uint32_t kWaiters = 6, kRounds = 10;
+
   TestPond test_;
   Pond pond_ = test_.open();
   Queue queue_ = pond_.scope("scope").queue("work");
@@ -287,24 +306,11 @@ TEST_F(Waiting, AFollowerIsNotHeldUpByADeadWriter) {
 }
 
 TEST_F(Waiting, PushManyWakesAllWhoWait) {
-  constexpr std::uint32_t kWaiters = 6;
   Shared<Event> about, got;
-  std::vector<Process> waiters;
-  for (std::uint32_t i = 0; i < kWaiters; ++i) {
-    waiters.emplace_back([&] {
-      Queue mine = test_.queue();
-      for (std::uint32_t round = 1; round <= 10; ++round) {
-        about->raise();
-        Claim claim = must(mine.claim(stretched(5000ms)));
-        got->raise();
-        got->await(round * kWaiters);  // nobody takes a second one
-        must(claim.ack());
-      }
-    });
-  }
+  std::vector<Process> waiters = waiters_in_rounds(*about, *got);
   const std::vector<Bytes> items(kWaiters, "x");
   std::int64_t worst = 0;
-  for (std::uint32_t round = 1; round <= 10; ++round) {
+  for (std::uint32_t round = 1; round <= kRounds; ++round) {
     ASSERT_TRUE(about->wait(round * kWaiters));
     for (Process& waiter : waiters) ASSERT_TRUE(asleep(waiter.pid()));
     const std::int64_t rung = now_us();
@@ -318,22 +324,9 @@ TEST_F(Waiting, PushManyWakesAllWhoWait) {
 
 TEST_F(Waiting, AsManyWakeAsItemsAreNeededToBeClaimed) {
   // Single pushes, one right after the other: no waiter stays asleep beside a ready item.
-  constexpr std::uint32_t kWaiters = 6;
   Shared<Event> about, got;
-  std::vector<Process> waiters;
-  for (std::uint32_t i = 0; i < kWaiters; ++i) {
-    waiters.emplace_back([&] {
-      Queue mine = test_.queue();
-      for (std::uint32_t round = 1; round <= 10; ++round) {
-        about->raise();
-        Claim claim = must(mine.claim(stretched(5000ms)));
-        got->raise();
-        got->await(round * kWaiters);  // nobody takes a second one
-        must(claim.ack());
-      }
-    });
-  }
-  for (std::uint32_t round = 1; round <= 10; ++round) {
+  std::vector<Process> waiters = waiters_in_rounds(*about, *got);
+  for (std::uint32_t round = 1; round <= kRounds; ++round) {
     ASSERT_TRUE(about->wait(round * kWaiters));
     for (Process& waiter : waiters) ASSERT_TRUE(asleep(waiter.pid()));
     for (std::uint32_t i = 0; i < kWaiters; ++i) must(queue_.push("x"));
