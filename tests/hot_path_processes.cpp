@@ -33,6 +33,15 @@ struct Report {
   std::atomic<int> failed{0};
 };
 
+/// Of a process that ends with 77 if it cannot be sealed.
+void expect_no_system_call(Process& sealed, const Report& report) {
+  const int code = sealed.wait();
+  if (code == 77) GTEST_SKIP() << "needs seccomp";
+  EXPECT_EQ(code, 0) << "killed: a system call";
+  EXPECT_EQ(report.failed.load(), 0) << "1000: it allocated";
+  EXPECT_TRUE(report.finished.load());
+}
+
 /// Runs the operations where the kernel answers any system call (but read, write, exit) with SIGKILL.
 template <class Body>
 void without_system_calls(const TestPond& test, Body body) {
@@ -55,11 +64,7 @@ void without_system_calls(const TestPond& test, Body body) {
     ::syscall(SYS_exit, 0);
     return 0;
   });
-  const int code = sealed.wait();
-  if (code == 77) GTEST_SKIP() << "needs seccomp";
-  EXPECT_EQ(code, 0) << "killed: a system call";
-  EXPECT_EQ(report->failed.load(), 0) << "1000: it allocated";
-  EXPECT_TRUE(report->finished.load());
+  expect_no_system_call(sealed, *report);
 }
 
 TEST(HotPath, PushClaimAckAndAppendMakeNoSystemCallAndAllocateNothing) {
@@ -98,11 +103,7 @@ TEST(HotPath, AScanMakesNone) {
     ::syscall(SYS_exit, 0);
     return 0;
   });
-  const int code = sealed.wait();
-  if (code == 77) GTEST_SKIP() << "needs seccomp";
-  EXPECT_EQ(code, 0) << "killed: a system call";
-  EXPECT_EQ(report->failed.load(), 0);
-  EXPECT_TRUE(report->finished.load());
+  expect_no_system_call(sealed, *report);
 }
 
 }  // namespace

@@ -774,6 +774,13 @@ class BadSegment : public ::testing::Test {
       if (bytes.compare(offset, 8, std::string(8, '\0')) != 0) write_number(offset, units);
     }
   }
+  /// Another pond in the place of what is left of this one.
+  Pond open_afresh() {
+    ::unlink(path().c_str());
+    std::error_code ignored;
+    fs::remove_all(test_.folder(), ignored);
+    return test_.open();
+  }
   /// In a process of its own, since it must not crash.
   template <class Body>
   void in_a_process(Body body) {
@@ -1051,6 +1058,11 @@ void use_everything(const std::string& name) {
   (void)queue.push("again");
   (void)pond->verify();
 }
+/// In a process of its own; 0 if it ends well.
+int use_everything_elsewhere(const std::string& name) {
+  Process user([&] { use_everything(name); });
+  return user.wait(60s);  // a damaged mutex costs each call its patience
+}
 
 TEST_F(BadSegment, GarbageInAnyHeaderFieldIsAnErrorAndNoCrash) {
   WITH_SEED_FROM(seed, damage_seed());
@@ -1061,13 +1073,9 @@ TEST_F(BadSegment, GarbageInAnyHeaderFieldIsAnErrorAndNoCrash) {
       std::uint64_t was;
       std::memcpy(&was, good_.data() + offset, 8);
       write_number(offset, was ^ value ? value : ~value);
-      Process user([&] { use_everything(test_.name()); });
-      const int code = user.wait(60s);  // a damaged mutex costs each call its patience
+      const int code = use_everything_elsewhere(test_.name());
       EXPECT_EQ(code, 0) << "header offset " << offset << ", value " << value;
-      ::unlink(path().c_str());
-      std::error_code ignored;
-      fs::remove_all(test_.folder(), ignored);
-      Pond pond = test_.open();
+      Pond pond = open_afresh();
       for (int i = 0; i < 20; ++i) must(pond.scope("s").queue("q").push(patterned(i, 100)));
       for (int i = 0; i < 20; ++i) must(pond.scope("s").log("l").append(patterned(i, 100)));
       if (code != 0) return;  // one will do
@@ -1104,13 +1112,9 @@ TEST_F(BadSegment, DamagedWordsAreAnErrorAndNoCrash) {
       what += where(offset) + " = " + std::to_string(word) + "; ";
       --damages;
     }
-    Process user([&] { use_everything(test_.name()); });
-    const int code = user.wait(60s);  // a damaged mutex costs each call its patience
+    const int code = use_everything_elsewhere(test_.name());
     ASSERT_EQ(code, 0) << "round " << round << ": " << what;
-    ::unlink(path().c_str());
-    std::error_code ignored;
-    fs::remove_all(test_.folder(), ignored);
-    Pond pond = test_.open();
+    Pond pond = open_afresh();
     for (int i = 0; i < 60; ++i)
       must(pond.scope("s").queue("q").push(patterned(i, 100), {.priority = i % 3}));
     for (int i = 0; i < 3; ++i) must(must(pond.scope("s").queue("q").claim()).bury("x"));
