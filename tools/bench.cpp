@@ -25,21 +25,6 @@ namespace ipc = boost::interprocess;
 constexpr std::size_t kItemBytes = 64, kMany = 64;
 constexpr double kKiB = 1024, kMiB = 1024 * 1024;
 
-void must(const Status& status) {
-  if (!status) [[unlikely]]
-    throw std::runtime_error(status.text());
-}
-template <class T>
-void must(const Result<T>& result) {
-  if (!result) [[unlikely]]
-    must(result.status());
-}
-template <class T>
-T value_of(Result<T> result) {
-  must(result);
-  return *std::move(result);
-}
-
 const pid_t kRun = getpid();  // in all names, so that what a crashed round leaves can be found
 constexpr int kMostPonds = 64;
 

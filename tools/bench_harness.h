@@ -8,6 +8,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <headpond/headpond.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -89,6 +90,23 @@ struct Benchmark {
   std::vector<Figure> figures;
   std::vector<std::string> failures = {};
 };
+
+// ---- answers of a pond
+
+inline void must(const Status& status) {
+  if (!status) [[unlikely]]
+    throw std::runtime_error(status.text());
+}
+template <class T>
+void must(const Result<T>& result) {
+  if (!result) [[unlikely]]
+    must(result.status());
+}
+template <class T>
+T value_of(Result<T> result) {
+  must(result);
+  return *std::move(result);
+}
 
 // ---- time and place
 

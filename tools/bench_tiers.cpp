@@ -20,15 +20,6 @@ using namespace std::chrono_literals;
 constexpr std::size_t kItemBytes = 64, kBlobBytes = 64 << 10;
 constexpr std::uint64_t kRecordBytes = 80;  // of such an item in a page
 
-void must(const Status& status) {
-  if (!status) throw std::runtime_error(status.text());
-}
-template <class T>
-T must(Result<T> result) {
-  must(result.status());
-  return std::move(*result);
-}
-
 /// On the disk to be measured; removed at the end.
 class Folder {
  public:
@@ -60,7 +51,7 @@ class SmallPond {
     options_.state_home = folder_.path();
   }
   ~SmallPond() { (void)Pond::remove(name_, {.state_home = folder_.path()}); }
-  Pond open() const { return must(Pond::open(name_, options_)); }
+  Pond open() const { return value_of(Pond::open(name_, options_)); }
   double disk_mib() const { return folder_.mib(); }
 
  private:
@@ -166,11 +157,12 @@ void one_process(const Round& round) {
   double push = ns_of([&] {
     for (std::uint64_t i = 0; i < count; i++) must(queue.push(item.with(i)));
   });
-  Stats full = must(pond.stats());
+  Stats full = value_of(pond.stats());
   double on_disk = small.disk_mib();
   double pop = ns_of([&] {
     for (std::uint64_t i = 0; i < count; i++)
-      if (Item::number(must(queue.pop())) != i) throw std::runtime_error("an item is lost or out of order");
+      if (Item::number(value_of(queue.pop())) != i)
+        throw std::runtime_error("an item is lost or out of order");
   });
   if (queue.pop().code() != Code::empty) throw std::runtime_error("more came out than went in");
   must(pond.reap());
@@ -268,22 +260,22 @@ void idle_scopes(const Round& round) {
       for (std::uint64_t n = 0; n < each; n++) must(to.push(item.with(scope * each + n)));
     }
   });
-  const std::uint64_t parked_by_need = must(pond.stats()).parked;
+  const std::uint64_t parked_by_need = value_of(pond.stats()).parked;
   GcResult collected;
   double gc = ns_of([&] {
     for (int tries = 0; tries < 3; tries++) {  // the first look takes what was just used for used now
-      GcResult more = must(pond.gc({.spill_idle = 1ms, .drop_idle = {}}));
+      GcResult more = value_of(pond.gc({.spill_idle = 1ms, .drop_idle = {}}));
       collected.parked += more.parked;
       if (tries < 2) usleep(10'000);
     }
   });
-  Stats idle = must(pond.stats());
+  Stats idle = value_of(pond.stats());
   if (idle.parked != scopes)
     throw std::runtime_error(std::to_string(scopes - idle.parked) + " are not parked");
   std::vector<double> back;
   std::vector<std::uint64_t> out(scopes, 0);
   auto take = [&](std::uint64_t scope) {
-    if (Item::number(must(queue(scope).pop())) != scope * each + out[scope]++)
+    if (Item::number(value_of(queue(scope).pop())) != scope * each + out[scope]++)
       throw std::runtime_error("an item is lost or out of order");
   };
   for (std::uint64_t i = 0, scope = 0; i < looks; i++) {
@@ -317,7 +309,7 @@ void against_plain(const Round& round) {
   };
   auto pop = [&] {
     for (std::uint64_t i = 0; i < count; i++)
-      if (Item::number(must(queue.pop())) != next_out++) throw std::runtime_error("out of order");
+      if (Item::number(value_of(queue.pop())) != next_out++) throw std::runtime_error("out of order");
   };
   Folder folder;
   Plain plain(folder.path() + "/plain.db");
