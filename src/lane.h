@@ -3,6 +3,7 @@
 
 #include "attachment.h"
 #include "headpond/queue.h"
+#include "sanitizer.h"
 #include "wait.h"
 
 namespace headpond::internal {
@@ -16,14 +17,9 @@ constexpr std::uint64_t record_bytes(std::uint64_t payload, std::uint32_t flags)
 }
 
 // What is read here may be zeroed at the same time, and is looked at again afterwards.
-#if defined(__SANITIZE_THREAD__)
+#if HEADPOND_THREAD_SANITIZER
 #define HEADPOND_READS_UNPINNED __attribute__((no_sanitize("thread"), noinline))
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define HEADPOND_READS_UNPINNED __attribute__((no_sanitize("thread"), noinline))
-#endif
-#endif
-#ifndef HEADPOND_READS_UNPINNED
+#else
 #define HEADPOND_READS_UNPINNED
 #endif
 
@@ -92,6 +88,12 @@ struct BeforeReady {
 
  protected:
   ~BeforeReady() = default;
+};
+
+/// What the records of a lane are.
+struct LaneKind {
+  bool log = false;
+  int number = 0;
 };
 
 /// Where an operation works. On the stack of one call.
@@ -173,6 +175,7 @@ struct Lane {
     return (stream.state.load(std::memory_order_relaxed) >> 8 & 0xff) ==
            static_cast<std::uint64_t>(Kind::log);
   }
+  LaneKind kind() const { return {is_log(), number}; }
   Code damaged(const PageView& page, std::uint64_t offset, const char* what) {
     error = Status(Code::corruption,
                    "pond " + me.pond->name() + ": stream " + std::to_string(binding.index()) + ", lane " +

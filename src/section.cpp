@@ -5,20 +5,22 @@
 #include <ctime>
 
 #include "check.h"
+#include "sanitizer.h"
 
 namespace headpond::internal {
 
 namespace {
 
 int lock_within(pthread_mutex_t& mutex, std::uint64_t patience_ms) {
-#if defined(__SANITIZE_THREAD__)
-  const clockid_t clock = CLOCK_REALTIME;  // g++ 12's ThreadSanitizer takes no notice of clocklock
+#if HEADPOND_THREAD_SANITIZER
+  const clockid_t clock =
+      CLOCK_REALTIME;  // ThreadSanitizer of g++ 12 and clang 14 takes no notice of clocklock
 #else
   const clockid_t clock = CLOCK_MONOTONIC;
 #endif
   std::uint64_t until = sys::clock_us(clock) + patience_ms * 1000;
   timespec time{static_cast<time_t>(until / 1'000'000), static_cast<long>(until % 1'000'000 * 1000)};
-#if defined(__SANITIZE_THREAD__)
+#if HEADPOND_THREAD_SANITIZER
   return pthread_mutex_timedlock(&mutex, &time);
 #else
   return pthread_mutex_clocklock(&mutex, clock, &time);

@@ -33,13 +33,12 @@ Options small() {
 
 /// Of this process, at most so far, shared memory included; a sanitizer's own memory would count, too.
 void expect_small_process() {
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  if (kAddressSanitizer) return;
   std::ifstream status("/proc/self/status");
   std::string line;
   while (std::getline(status, line) && !line.starts_with("VmHWM:")) continue;
   ASSERT_TRUE(status);
   EXPECT_LT(std::stoull(line.substr(6)), 64u << 10) << "KiB were resident";
-#endif
 }
 
 class Volume : public ::testing::Test {
