@@ -72,11 +72,8 @@ Code count_lane(Lane& lane, bool sizes, LaneCount& out) {
           out.claimed++;
         else
           out.pending++;
-        if (word.state() == RecordState::ready || word.state() == RecordState::claimed || spilling) {
-          std::uint64_t size = page.payload(offset, word).size(),
-                        extra = lane.is_log() ? 0 : prefix_bytes(lane.number, page, offset, word);
-          out.payload_bytes += size - std::min(size, extra);
-        }
+        if (word.state() == RecordState::ready || word.state() == RecordState::claimed || spilling)
+          out.payload_bytes += own_bytes(lane.kind(), page, offset, word);
         LeaseWord stamp{page.lease(offset).load(std::memory_order_relaxed)};
         if (!out.oldest_us && word.state() == RecordState::ready && stamp.claims() == 0 && !stamp.mark())
           out.oldest_us = stamp.value();

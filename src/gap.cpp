@@ -1,5 +1,6 @@
 #include "gap.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "each.h"
@@ -7,18 +8,20 @@
 
 namespace headpond::internal {
 
-std::uint64_t prefix_bytes(int lane, const PageView& page, std::uint64_t offset, RecordWord word) {
-  if (lane == kDelayedLane) return sizeof(DelayedPrefix);
-  if (lane != kDeadLane) return 0;
-  DeadPrefix prefix{};
+std::uint64_t own_bytes(LaneKind kind, const PageView& page, std::uint64_t offset, RecordWord word) {
   auto payload = page.payload(offset, word);
-  if (payload.size() >= sizeof prefix) std::memcpy(&prefix, payload.data(), sizeof prefix);
-  return sizeof prefix + prefix.reason_bytes;
+  std::uint64_t before = 0;
+  if (!kind.log && kind.number == kDelayedLane) before = sizeof(DelayedPrefix);
+  if (!kind.log && kind.number == kDeadLane) {
+    DeadPrefix prefix{};
+    if (payload.size() >= sizeof prefix) std::memcpy(&prefix, payload.data(), sizeof prefix);
+    before = sizeof prefix + prefix.reason_bytes;
+  }
+  return payload.size() - std::min<std::uint64_t>(payload.size(), before);
 }
 
-bool weigh(const Lane& lane, const PageView& page, Weight& out) {
+bool weigh(LaneKind kind, const PageView& page, Weight& out) {
   out = {};
-  bool log = lane.is_log();
   for (std::uint64_t offset = kFirstRecord; page.holds(offset);) {
     RecordWord word{page.word(offset).load(std::memory_order_acquire)};
     if (word.state() == RecordState::seal) {
@@ -28,11 +31,7 @@ bool weigh(const Lane& lane, const PageView& page, Weight& out) {
     bool ready = word.state() == RecordState::ready;
     std::uint64_t extent = ready || word.state() == RecordState::done ? page.extent(offset, word) : 0;
     if (!extent) return false;
-    if (ready) {
-      std::uint64_t size = page.payload(offset, word).size(),
-                    extra = log ? 0 : prefix_bytes(lane.number, page, offset, word);
-      out.items++, out.bytes += size - std::min(size, extra);
-    }
+    if (ready) out.items++, out.bytes += own_bytes(kind, page, offset, word);
     out.ids += word.ids(), offset += extent;
   }
   return false;
@@ -51,20 +50,18 @@ std::uint64_t end_of(const PageView& page) {
   return 0;
 }
 
-Result<std::shared_ptr<const SpilledPage>> lay_out_row(Lane& lane, const TierRow& row) {
+Result<std::shared_ptr<const SpilledPage>> lay_out_row(const std::string& pond, LaneKind kind,
+                                                       const TierRow& row) {
   auto damaged = [&](const char* what) {
-    return Status(Code::corruption, "pond " + lane.me.pond->name() + ": stream " +
-                                        std::to_string(lane.binding.index()) + ", lane " +
-                                        std::to_string(lane.number) + ": the row of ids " +
-                                        std::to_string(row.first) + " to " + std::to_string(row.last) +
-                                        " in the durable tier " + what);
+    return Status(Code::corruption, "pond " + pond + ": the row of stream " + std::to_string(row.stream) +
+                                        " in the durable tier with ids " + std::to_string(row.first) +
+                                        " to " + std::to_string(row.last) + ' ' + what);
   };
   ImageHeader image{};
   if (row.bytes.size() < sizeof image + 8 || row.bytes.size() % 8) return damaged("is no image of a page");
   std::memcpy(&image, row.bytes.data(), sizeof image);
   if (image.format != kImageFormat)
-    return Status(Code::unsupported, "pond " + lane.me.pond->name() +
-                                         ": a row of the durable tier has format " +
+    return Status(Code::unsupported, "pond " + pond + ": a row of the durable tier has format " +
                                          std::to_string(image.format) + ": upgrade headpond");
   auto out = std::make_shared<SpilledPage>();
   std::uint64_t bytes = kFirstRecord + row.bytes.size() - sizeof image;
@@ -75,7 +72,7 @@ Result<std::shared_ptr<const SpilledPage>> lay_out_row(Lane& lane, const TierRow
   out->stream = row.stream, out->first = row.first, out->last = row.last;
   out->view = {Reference{}, reinterpret_cast<PageHeader*>(base), base, bytes};
   out->view.header->first_seq.store(row.first, std::memory_order_relaxed);
-  if (!weigh(lane, out->view, out->weight)) return damaged("has records that do not lie end to end");
+  if (!weigh(kind, out->view, out->weight)) return damaged("has records that do not lie end to end");
   if (out->weight.end != bytes || out->weight.ids != row.last - row.first + 1)
     return damaged("has another number of ids than it says");
   return std::shared_ptr<const SpilledPage>(std::move(out));
@@ -102,7 +99,7 @@ Result<std::shared_ptr<const SpilledPage>> read_row(Lane& lane, std::uint64_t se
   if (!tier) return tier.status();
   auto loaded = load_at(**tier, lane, id, seq);
   if (!loaded) return loaded.status();
-  auto row = lay_out_row(lane, *loaded);
+  auto row = lay_out_row(lane.me.pond->name(), lane.kind(), *loaded);
   if (row && cached) side.cache(*row);
   return row;
 }
@@ -130,6 +127,8 @@ Code row_not_found(Lane& lane, std::uint64_t version, std::uint64_t from, std::u
   if (lane.words.gap_version.load(std::memory_order_acquire) != version || !lane.current() ||
       (lane.is_log() && lane.stream.trimmed.load(std::memory_order_acquire) > from))
     return Code::busy;
+  // Of a parked lane that has come back, ids at the end may have no row; that none is lost says the gap's count, once they are brought back.
+  if (!lane.is_log() && to <= lane.words.dense_from.load(std::memory_order_acquire)) return Code::ok;
   return missing_row(lane, from, to);
 }
 

@@ -35,19 +35,20 @@ struct SpilledPage {
   Weight weight;
 };
 
-/// Bytes that stand before the item's own in the delayed and the dead lane.
-std::uint64_t prefix_bytes(int lane, const PageView& page, std::uint64_t offset, RecordWord word);
+/// The item's own bytes: in the delayed and the dead lane others stand before them.
+std::uint64_t own_bytes(LaneKind kind, const PageView& page, std::uint64_t offset, RecordWord word);
 
 /// Walks from kFirstRecord to SEAL. False: not end to end, another state than READY or DONE, or a SEAL that counts otherwise.
-bool weigh(const Lane& lane, const PageView& page, Weight& out);
+bool weigh(LaneKind kind, const PageView& page, Weight& out);
 
 /// The id behind the page's last, by its SEAL; 0: it has none.
 std::uint64_t end_of(const PageView& page);
 
 /// The row that holds `seq`, checked; below `dense_from`, if none does, the next row. `not_found`: there is none. Reads from the disk; the caller holds no section.
 Result<std::shared_ptr<const SpilledPage>> read_row(Lane& lane, std::uint64_t seq, bool cached);
-/// A row that was loaded, checked and laid out.
-Result<std::shared_ptr<const SpilledPage>> lay_out_row(Lane& lane, const TierRow& row);
+/// A row that was loaded, checked and laid out. `pond` is named where it is damaged.
+Result<std::shared_ptr<const SpilledPage>> lay_out_row(const std::string& pond, LaneKind kind,
+                                                       const TierRow& row);
 
 /// Visits the READY and DONE records of the rows with ids from `from` to `to` - 1, in order; visit(view, offset, word, id) as for_each_record() does.
 /// `not_found`: a row is missing: look at the chain again, it may be back, or trimmed.
@@ -59,7 +60,7 @@ Code for_each_spilled(
 Code missing_row(Lane& lane, std::uint64_t from, std::uint64_t to);
 
 /// What it means that a row was not found in a gap that began at `from`: `busy` if the lane was refilled, trimmed or cleared since its
-/// gap version was `version`; look at the chain again. Else damage.
+/// gap version was `version`; look at the chain again. `ok`: a queue's below `dense_from`, where ids may be missing. Else damage.
 Code row_not_found(Lane& lane, std::uint64_t version, std::uint64_t from, std::uint64_t to);
 
 }  // namespace headpond::internal

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "append.h"
-#include "directory.h"
 #include "recovery_table.h"
 #include "row_image.h"
 
@@ -14,14 +13,10 @@ namespace {
 constexpr std::uint64_t kPatienceUs = 20'000'000;
 std::uint64_t soon() { return sys::precise_us() + kPatienceUs; }
 
-Key key_of(const TierNames& names) {
-  return {static_cast<Kind>(names.kind), names.scope, names.ns, names.name, {}};
-}
-
 /// Bytes before the item's own in a payload of the journal.
-std::uint64_t extra_in(int lane, bool log, std::string_view payload) {
-  if (log || lane < kDelayedLane) return 0;
-  if (lane == kDelayedLane) return sizeof(DelayedPrefix);
+std::uint64_t extra_in(LaneKind kind, std::string_view payload) {
+  if (kind.log || kind.number < kDelayedLane) return 0;
+  if (kind.number == kDelayedLane) return sizeof(DelayedPrefix);
   DeadPrefix prefix{};
   if (payload.size() >= sizeof prefix) std::memcpy(&prefix, payload.data(), sizeof prefix);
   return sizeof prefix + prefix.reason_bytes;
@@ -53,18 +48,9 @@ Status Merge::nonsense(std::uint64_t stream, std::uint64_t from, std::uint64_t t
                                 "; put back a copy of the folder, or remove the pond"};
 }
 
-Result<MergedLane*> Merge::lane_of(std::uint64_t stream) {
-  auto [at, fresh] = result.lanes.try_emplace(stream);
-  if (!fresh) return &at->second;
-  MergedLane& lane = at->second;
-  auto made = Directory(me_).find_or_create(key_of(names_.at(stream)));
-  if (!made) return result.lanes.erase(at), made.status();
-  lane.stream = *made, lane.number = static_cast<int>(stream % 16);
-  StreamWords& words = me_.pond->segment().stream(lane.stream.index());
-  words.id.store(stream >> 4, std::memory_order_release);
-  words.lanes.fetch_or(1u << lane.number, std::memory_order_relaxed);
-  me_.pond->touch(lane.stream.index());
-  return &lane;
+MergedLane& Merge::lane_of(std::uint64_t stream) {
+  bool log = names_.at(stream).kind == static_cast<std::uint8_t>(Kind::log);
+  return result.lanes.try_emplace(stream, MergedLane{{log, static_cast<int>(stream % 16)}, {}}).first->second;
 }
 
 // -------------------------------------------------------------------------------------------------------------------- read
@@ -74,10 +60,9 @@ Status Merge::read_rows(const Tier::Acked& acked) {
   if (!streams) return streams.status();
   for (std::uint64_t stream : *streams) {
     if (!names_.contains(stream)) continue;  // cleared
-    auto lane = lane_of(stream);
-    if (!lane) return lane.status();
+    MergedLane& lane = lane_of(stream);
     Status listed = tier_.list(
-        stream, [&](const TierSpan& span) { return read_row(**lane, stream, span, acked); }, soon());
+        stream, [&](const TierSpan& span) { return read_row(lane, stream, span, acked); }, soon());
     if (!listed) return listed;
   }
   return {};
@@ -89,10 +74,10 @@ Status Merge::read_row(MergedLane& merged, std::uint64_t stream, const TierSpan&
     return nonsense(stream, span.first, span.last, "which were never given");
   if (!merged.rows.empty() && merged.rows.rbegin()->second.last >= span.first)
     return nonsense(stream, span.first, span.last, "of which another row has some, too");
-  Lane lane(me_, merged.stream, merged.number);
   auto row = tier_.load(stream, span.first, soon());
   if (!row && row.code() != Code::corruption) return row.status();
-  auto laid = row ? lay_out_row(lane, *row) : Result<std::shared_ptr<const SpilledPage>>(row.status());
+  auto laid = row ? lay_out_row(me_.pond->name(), merged.kind, *row)
+                  : Result<std::shared_ptr<const SpilledPage>>(row.status());
   if (!laid && laid.code() != Code::corruption) return laid.status();
   if (!laid) {  // it stays: whoever comes to its ids is told so
     result.damaged_rows++, result.damaged_items += span.records;
@@ -126,8 +111,7 @@ Status Merge::take(const JournalEntry& entry) {
   if (!names_.contains(entry.stream)) return {};  // cleared
   if (entry.seq == 0 || entry.seq >= ids_end_)
     return nonsense(entry.stream, entry.seq, entry.seq, "which was never given");
-  auto lane = lane_of(entry.stream);
-  if (!lane) return lane.status();
+  lane_of(entry.stream);
   Birth birth{entry.birth_stream, entry.birth_seq};
   changes_[entry.stream].put.insert_or_assign(entry.seq,
                                               Item{birth, entry.moves, std::string(entry.payload)});
@@ -175,10 +159,9 @@ Status Merge::write(std::uint64_t stream, Changes& changes) {
 /// One row again, without what is to go and with what is to come.
 Status Merge::write_row(std::uint64_t stream, std::uint64_t first, Changes& changes) {
   MergedLane& merged = result.lanes.at(stream);
-  Lane lane(me_, merged.stream, merged.number);
   auto row = tier_.load(stream, first, soon());
   if (!row) return row.status();
-  auto laid = lay_out_row(lane, *row);
+  auto laid = lay_out_row(me_.pond->name(), merged.kind, *row);
   if (!laid) return laid.status();
   const SpilledPage& page = **laid;
   std::uint64_t now = sys::coarse_us();
@@ -195,13 +178,13 @@ Status Merge::write_row(std::uint64_t stream, std::uint64_t first, Changes& chan
     bool ready = word.state() == RecordState::ready, gone = ready && changes.drop.contains(id);
     changed |= gone;
     if (ready && !gone) {
-      reach(id).copy(lane.number, lane.is_log(), page.view, offset, word, id);
+      reach(id).copy(merged.kind, page.view, offset, word, id);
       changes.put.erase(id);
     }
     for (auto put = changes.put.lower_bound(id); put != changes.put.end() && put->first < id + word.ids();) {
       const Item& item = put->second;
       reach(put->first)
-          .add(put->first, item.payload, extra_in(lane.number, lane.is_log(), item.payload),
+          .add(put->first, item.payload, extra_in(merged.kind, item.payload),
                {(item.birth.first % 16) << 60 | item.birth.second}, item.moves, now);
       changed = true, result.from_journal++;
       put = changes.put.erase(put);
@@ -219,7 +202,6 @@ Status Merge::write_row(std::uint64_t stream, std::uint64_t first, Changes& chan
 /// What is in the journal alone, in rows that lie between the others.
 Status Merge::write_new(std::uint64_t stream, Changes& changes) {
   MergedLane& merged = result.lanes.at(stream);
-  Lane lane(me_, merged.stream, merged.number);
   std::uint64_t now = sys::coarse_us();
   std::vector<RowImage> images;
   auto row_between = [&](std::uint64_t from, std::uint64_t to) {
@@ -237,7 +219,7 @@ Status Merge::write_new(std::uint64_t stream, Changes& changes) {
       }
       images.emplace_back(id);
     }
-    images.back().add(id, item.payload, extra_in(lane.number, lane.is_log(), item.payload),
+    images.back().add(id, item.payload, extra_in(merged.kind, item.payload),
                       {(item.birth.first % 16) << 60 | item.birth.second}, item.moves, now);
     result.from_journal++;
   }

@@ -26,10 +26,9 @@ struct MergedRow {
   bool damaged = false;
 };
 
-/// A lane that has live items in the store, and so has a stream in the segment.
+/// A lane that has items in the store.
 struct MergedLane {
-  Binding stream;
-  int number = 0;
+  LaneKind kind;
   std::map<std::uint64_t, MergedRow> rows;  // by first id
 };
 
@@ -46,7 +45,7 @@ class Merge {
   Merge(ThreadContext& me, Tier& tier, const std::map<std::uint64_t, TierNames>& names, std::uint64_t ids_end)
       : me_(me), tier_(tier), names_(names), ids_end_(ids_end) {}
 
-  /// 1 to 4. The lanes' streams are created in the segment. Reads every row: some s a GiB. What any call of the tier answers.
+  /// 1 to 4. Reads every row: some s a GiB. What any call of the tier answers.
   Status run();
   Merged result;
 
@@ -67,7 +66,7 @@ class Merge {
   };
 
   Status nonsense(std::uint64_t stream, std::uint64_t from, std::uint64_t to, const char* what) const;
-  Result<MergedLane*> lane_of(std::uint64_t stream);
+  MergedLane& lane_of(std::uint64_t stream);
   Status read_rows(const Tier::Acked& acked);
   Status read_row(MergedLane& merged, std::uint64_t stream, const TierSpan& span, const Tier::Acked& acked);
   Status take(const JournalEntry& entry);

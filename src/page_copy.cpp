@@ -39,7 +39,7 @@ bool copy_page(const Lane& lane, const PageView& page, std::uint64_t end, PageCo
   Weight& weight = out.weight;
   out.memory = std::make_unique_for_overwrite<std::uint64_t[]>(page.bytes / 8);
   char* base = reinterpret_cast<char*>(out.memory.get());
-  bool log = lane.is_log();
+  const LaneKind kind = lane.kind();
   for (std::uint64_t offset = kFirstRecord; page.holds(offset);) {
     RecordWord word{page.word(offset).load(std::memory_order_acquire)};
     if (word.state() == RecordState::seal) {
@@ -52,9 +52,7 @@ bool copy_page(const Lane& lane, const PageView& page, std::uint64_t end, PageCo
     if (!extent || (!ready && word.state() != RecordState::done)) return false;
     if (word.owner() != 0) word = word.acked();
     if (ready) {
-      std::uint64_t size = page.payload(offset, word).size(),
-                    extra = log ? 0 : prefix_bytes(lane.number, page, offset, word);
-      weight.items++, weight.bytes += size - std::min(size, extra);
+      weight.items++, weight.bytes += own_bytes(kind, page, offset, word);
     } else {
       head = record_bytes(0, word.flags());
       std::memset(base + offset + head, 0, extent - head);

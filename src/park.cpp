@@ -66,6 +66,9 @@ Status store(ThreadContext& me, Batch& batch) {
     for (Lane* lane : stream->lanes_with_rows()) lanes.push_back(lane);
   TierSide& side = me.pond->tier_side();
   if (Status declared = side.declare(me, lanes); !declared) return declared;
+  // Who clears one from here on finds its name, and marks it.
+  for (Lane* lane : lanes)
+    if (!TierSide::id_if_current(*lane)) return Code::not_found;
   std::vector<TierPage> pages;
   std::vector<TierKept> whole;
   std::uint64_t now = sys::wall_ms();
@@ -172,8 +175,7 @@ std::vector<Idle> idle_streams(ThreadContext& me, std::uint64_t idle_us) {
     if (static_cast<StreamState>(state & 0xff) != StreamState::live ||
         (kind != Kind::queue && kind != Kind::log))
       continue;
-    if (words.used.load(std::memory_order_relaxed) && words.used.exchange(0, std::memory_order_acq_rel))
-      words.last_use.store(now, std::memory_order_release);
+    note_use(words, now);
     std::uint64_t last = words.last_use.load(std::memory_order_acquire);
     if (last + idle_us <= now) out.push_back({Binding::make(i, state >> 28), last});
   }
@@ -214,9 +216,7 @@ ParkedLane measure(const Lane& lane) {
       std::uint64_t extent = word.raw && word.state() != RecordState::seal ? page.extent(offset, word) : 0;
       if (!extent) break;
       if (word.state() == RecordState::spilling || word.state() == RecordState::ready) {
-        std::uint64_t size = page.payload(offset, word).size(),
-                      extra = lane.is_log() ? 0 : prefix_bytes(lane.number, page, offset, word);
-        out.items++, out.bytes += size - std::min(size, extra);
+        out.items++, out.bytes += own_bytes(lane.kind(), page, offset, word);
       }
       offset += extent, id += word.ids();
     }
@@ -234,8 +234,6 @@ ParkedLane measure(const Lane& lane) {
   if (std::uint64_t from = std::max(out.first, trimmed), most = out.next - std::min(out.next, from);
       trimmed && out.items > most)
     out.bytes = out.bytes * most / out.items, out.items = most;
-  // Ids of an earlier epoch jump to the present one's.
-  out.next = std::max(out.next, lane.stream.first_id.load(std::memory_order_relaxed));
   return out;
 }
 

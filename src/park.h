@@ -47,6 +47,13 @@ struct ParkCount {
 /// is as it was. Sleeps, on the disk; pins and unpins.
 Status park(ThreadContext& me, std::span<const Idle> streams, ParkCount& out);
 
+/// A mark of use becomes a time. The time first: whoever dies here has forgotten no use.
+inline void note_use(StreamWords& words, std::uint64_t now_us) {
+  if (!words.used.load(std::memory_order_relaxed)) return;
+  words.last_use.store(now_us, std::memory_order_relaxed);
+  words.used.store(0, std::memory_order_release);
+}
+
 /// Every stream that may be parked, the longest idle first, and not used for `idle_us`. A mark of use counts as use just now.
 std::vector<Idle> idle_streams(ThreadContext& me, std::uint64_t idle_us);
 

@@ -7,11 +7,11 @@
 #include "directory.h"
 #include "each.h"
 #include "merge.h"
-#include "pages.h"
 #include "recovery.h"
 #include "recovery_table.h"
 #include "refill.h"
 #include "tier_side.h"
+#include "unpark.h"
 
 namespace headpond::internal {
 
@@ -39,8 +39,7 @@ class Rebuild {
     if (Status merged = merge.run(); !merged) return merged;
     if (Status forgotten = forget_empty(merge.result); !forgotten) return forgotten;
     TierSide::begin_with(segment_, tier_.identity(), std::max(highest_id_, epoch_ << 32));
-    for (auto& [stream, lane] : merge.result.lanes)
-      if (Status chained = chain(lane); !chained) return chained;
+    if (Status back = come_back(merge.result); !back) return back;
     note(merge.result);
     return {};
   }
@@ -92,50 +91,63 @@ class Rebuild {
     return {};
   }
 
-  // ------------------------------------------------------------------------------------------------------------- chains
+  // ------------------------------------------------------------------------------------------------------------ streams
 
-  Status chain(MergedLane& merged) {
-    if (merged.rows.empty()) return {};
-    Lane lane(me_, merged.stream, merged.number);
-    std::uint64_t first = merged.rows.begin()->first, behind = merged.rows.rbegin()->second.last + 1;
-    auto before = anchor(lane, first, {}), end = before ? anchor(lane, behind, before->reference) : before;
-    if (end.code() == Code::full)
-      return {Code::full,
-              "pond " + me_.pond->name() + ": " + std::to_string(segment_.limit_bytes() >> 20) +
-                  " MiB are too few for all the streams that come back; open it with a larger limit_bytes"};
-    if (!end) return end.status();
-    std::uint64_t items = 0, bytes = 0, largest = 0;
-    for (const auto& [id, row] : merged.rows)
-      items += row.items, bytes += row.bytes, largest = std::max(largest, row.page_bytes);
+  Status come_back(const Merged& merged) {
+    std::vector<ParkedLane> lanes;
+    for (auto at = merged.lanes.begin(); at != merged.lanes.end();) {
+      const std::uint64_t id = at->first >> 4;
+      const TierNames& names = in_use_.at(at->first);
+      for (lanes.clear(); at != merged.lanes.end() && at->first >> 4 == id; ++at)
+        if (!at->second.rows.empty()) lanes.push_back(parked_lane(at->second));
+      if (lanes.empty()) continue;
+      if (Status back = park(id, names, lanes); !back) return back;
+    }
+    return {};
+  }
+
+  ParkedLane parked_lane(const MergedLane& lane) {
+    ParkedLane out{lane.kind.number, lane.rows.begin()->first, lane.rows.rbegin()->second.last + 1, 0, 0};
+    std::uint64_t largest = 0;
+    for (const auto& [first, row] : lane.rows)
+      out.items += row.items, out.bytes += row.bytes, largest = std::max(largest, row.page_bytes);
     Word& mark = segment_.header().largest_spilled;
     mark.store(std::max(mark.load(), (largest + kUnit - 1) / kUnit));
-    before->header->gap_items.store(items), before->header->gap_bytes.store(bytes);
-    before->header->next.store(end->reference.with_gap().raw);
-    lane.words.dense_from.store(
-        merged.rows.rbegin()->first);  // the last row must be there: without it the rest is no hole
-    lane.words.tail.store(end->reference.raw);
-    lane.words.first.store(before->reference.raw, std::memory_order_release);
-    if (lane.is_log()) lane.stream.trimmed.store(first);
-    for (const NewPage* page : {&*before, &*end}) {
-      Word& life = segment_.life(page->reference.page()).life;
-      life.store(LifeWord{life.load()}.with(LifeState::linked, 0).raw);
+    return out;
+  }
+
+  /// A descriptor of a moment, which is parked as it is made.
+  Status park(std::uint64_t id, const TierNames& names, const std::vector<ParkedLane>& lanes) {
+    const Key key{static_cast<Kind>(names.kind), names.scope, names.ns, names.name, {}};
+    Directory directory(me_);
+    auto made = directory.find_or_create(key);
+    if (!made) return made.status();
+    me_.pond->touch(made->index());
+    StreamWords& words = segment_.stream(made->index());
+    words.id.store(id);
+    bool delayed = false;
+    for (const ParkedLane& lane : lanes) {
+      words.lanes.fetch_or(1u << lane.number);
+      delayed |= key.kind == Kind::queue && lane.number == kDelayedLane;
     }
-    return lane.number == kDelayedLane ? wake_delayed(lane) : Status();
+    if (key.kind == Kind::log) words.trimmed.store(lanes[0].first);
+    for (LaneWords& lane : words.lane) lane.first.store(Reference::tomb().raw);
+    if (Status kept = directory.keep_slots(*made, lanes.size()); !kept) return kept;
+    if (auto parked = directory.park(*made, lanes); !parked) return parked.status();
+    if (auto freed = directory.free_descriptor(*made); !freed) return freed.status();
+    return delayed ? wake_delayed(key) : Status();
   }
 
-  Result<NewPage> anchor(Lane& lane, std::uint64_t first_id, Reference before) {
-    UseReserve reserve(me_);
-    auto page = allocate_page(me_, segment_.min_page_bytes());
-    if (!page) return page;
-    PageHeader& header = *page->header;
-    header.stream.store(lane.page_stream()), header.first_seq.store(first_id), header.prev.store(before.raw);
-    reinterpret_cast<Word*>(page->base + kFirstRecord)->store(RecordWord::seal(0).raw);
-    header.tail.store(Hint::make(kFirstRecord, 0).raw);
-    return page;
-  }
-
-  /// Delayed items must be seen when they are due: all of them come back at once.
-  Status wake_delayed(Lane& lane) {
+  /// Delayed items must be seen when they are due: their stream comes back at once, with all of them in memory.
+  Status wake_delayed(const Key& key) {
+    auto stream = unpark(me_, key);
+    if (stream.code() == Code::full)
+      return {
+          Code::full,
+          "pond " + me_.pond->name() + ": " + std::to_string(segment_.limit_bytes() >> 20) +
+              " MiB are too few for all the delayed items that come back; open it with a larger limit_bytes"};
+    if (!stream) return stream.status();
+    Lane lane(me_, *stream, kDelayedLane);
     for (bool more = true; more;) {
       more = false;
       Reference last;

@@ -5,11 +5,8 @@
 //   3 rows of cleared ids go; streams that another has followed under the same name are cleared
 //   4 journal and rows become rows alone (merge.h)
 //   5 names of streams that have nothing left are forgotten
-//   6 the new segment, which has no name yet: each stream with items gets its descriptor, each lane with rows this chain:
-//
-//       first -> anchor --gap--> anchor            no ids in either; `dense_from` is the last row's id
-//                 the first row's id    the last row's id + 1
-//
+//   6 the new segment, which has no name yet: each stream with items is a parked name (park.h), so that it takes no memory before somebody uses it. Only
+//     those with delayed items come back at once.
 //   7 the segment gets its name
 //
 // Ids go on at (epoch << 40) + 1 in every stream, those that nobody ever spilled too: every name's floor is there. So no id is used twice. Killed

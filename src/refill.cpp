@@ -55,7 +55,6 @@ class Refiller {
     LifeWord life{lane_.segment.life(page.reference.page()).life.load(std::memory_order_acquire)};
     return life.state() == LifeState::spilling;
   }
-  bool rebuilt() const { return lane_.segment.header().rebuilt.epoch.load(std::memory_order_relaxed) != 0; }
   bool same_gap() {
     PageView page;
     return lane_.pin(before_, page) && page.header->next.load(std::memory_order_acquire) == next_.raw &&
@@ -75,7 +74,8 @@ class Refiller {
     if (holes && end_ <= dense && (row ? row->first >= end_ : row.code() == Code::not_found))
       return std::shared_ptr<const SpilledPage>();
     // that of dense_from itself must be there
-    if (row && row->first <= std::max(first_, dense)) return lay_out_row(lane_, *row);
+    if (row && row->first <= std::max(first_, dense))
+      return lay_out_row(lane_.me.pond->name(), lane_.kind(), *row);
     if (!row && row.code() != Code::not_found) return row.status();
     if (!same_gap()) return Code::fenced;
     missing_row(lane_, first_, end_);
@@ -115,8 +115,7 @@ class Refiller {
         return Code::fenced;
       if (on_its_way_out(before)) return Code::timeout;
       // Nothing is left in it. Of a stream that was parked that is known to the item: I17.
-      if (!page_.header && !rebuilt() && !lane_.is_log() &&
-          before.header->gap_items.load(std::memory_order_relaxed) != 0) {
+      if (!page_.header && !lane_.is_log() && before.header->gap_items.load(std::memory_order_relaxed) != 0) {
         section->leave();
         missing_row(lane_, first_, end_);
         return Code::corruption;

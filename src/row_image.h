@@ -26,12 +26,10 @@ class RowImage {
   bool reaches(std::uint64_t id) const { return id >= next_ && id - next_ <= 64 * kMostDone; }
 
   /// A READY record as it lies in a page. REQUIRES: reaches(id).
-  void copy(int lane, bool log, const PageView& page, std::uint64_t offset, RecordWord word,
-            std::uint64_t id) {
+  void copy(LaneKind kind, const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
     skip_to(id);
     image_.append(page.base + offset, page.extent(offset, word));
-    std::uint64_t size = page.payload(offset, word).size();
-    count(size - std::min(size, log ? 0 : prefix_bytes(lane, page, offset, word)));
+    count(own_bytes(kind, page, offset, word));
   }
 
   /// A READY record of the journal; `moves`: 0 for one that is at its place of birth. REQUIRES: reaches(id).

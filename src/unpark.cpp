@@ -42,10 +42,10 @@ class Chains {
     }
     to.dense_from.store(lane.next, std::memory_order_relaxed);
     to.tail.store(tail.reference.raw, std::memory_order_relaxed);
+    // Ids of an earlier epoch end here: whoever pushes links a page that begins with the present one's.
+    if (lane.next < words_.first_id.load(std::memory_order_relaxed)) seal(tail);
     if (count == 2) {
-      reinterpret_cast<Word*>(first.base + kFirstRecord)
-          ->store(RecordWord::seal(0).raw, std::memory_order_relaxed);
-      first.header->tail.store(Hint::make(kFirstRecord, 0).raw, std::memory_order_relaxed);
+      seal(first);
       first.header->gap_items.store(lane.items, std::memory_order_relaxed);
       first.header->gap_bytes.store(lane.bytes, std::memory_order_relaxed);
       section_.set(first.header->next, tail.reference.with_gap().raw);
@@ -54,6 +54,13 @@ class Chains {
   }
 
  private:
+  /// Without ids.
+  static void seal(const NewPage& page) {
+    reinterpret_cast<Word*>(page.base + kFirstRecord)
+        ->store(RecordWord::seal(0).raw, std::memory_order_relaxed);
+    page.header->tail.store(Hint::make(kFirstRecord, 0).raw, std::memory_order_relaxed);
+  }
+
   Segment& segment_;
   Section& section_;
   StreamWords& words_;

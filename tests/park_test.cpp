@@ -249,6 +249,22 @@ TEST_F(ParkTest, ASearchByIdFindsWhatIsParked) {
   EXPECT_EQ(popped(), expected);
 }
 
+TEST_F(ParkTest, LooksPassOverIdsThatWereDoneWhenItLeft) {
+  push(1, 100);
+  auto claims = must(queue().claim_many(100));
+  ItemId gone = claims[79].id();
+  for (std::size_t n = 10; n < 100; n++) EXPECT_OK(claims[n].ack());
+  for (std::size_t n = 0; n < 10; n++) EXPECT_OK(claims[n].nack());
+  claims.clear();
+  park();
+  ASSERT_EQ(parked(), 1u);
+  EXPECT_EQ(must(queue().peek(50)).size(), 10u);
+  EXPECT_ANSWER(not_found, queue().cancel(gone));
+  EXPECT_TRUE(clean(*opened));
+  EXPECT_EQ(popped(), numbers(1, 10));
+  EXPECT_TRUE(clean(*opened));
+}
+
 // -------------------------------------------------------------------------------------------------------------------- clear
 
 TEST_F(ParkTest, ClearTakesWhatIsParked) {

@@ -261,6 +261,69 @@ TEST_F(Rebuild, ManySmallStreamsComeBack) {
   EXPECT_GT(count, 3000u);
 }
 
+TEST_F(Rebuild, ManyMoreScopesThanThePondHasMemoryForComeBackParked) {
+  constexpr std::uint64_t kScopes = 2000, kItems = 3;
+  auto queue = [](const Pond& opened, std::uint64_t scope) {
+    return opened.scope(std::to_string(scope)).queue("work");
+  };
+  in_a_life([&](const Pond& opened) {
+    for (std::uint64_t scope = 0; scope < kScopes; scope++)
+      for (std::uint64_t n = 1; n <= kItems; n++) must(queue(opened, scope).push(patterned(n, 500)));
+    EXPECT_TRUE(eventually([&] {
+      must(opened.gc({.spill_idle = std::chrono::milliseconds(1)}));
+      return must(opened.stats()).parked == kScopes;
+    }));
+  });
+  for (std::uint64_t epoch = 2; epoch <= 3; epoch++) {
+    lose_segment();
+    Pond opened = pond.open();
+    EXPECT_EQ(opened.recovered().streams, kScopes);
+    EXPECT_EQ(opened.recovered().items, kScopes * kItems);
+    Stats stats = must(opened.stats());
+    EXPECT_EQ(stats.parked, kScopes);
+    EXPECT_EQ(stats.page_bytes, 0u) << "nobody has used them yet";
+    EXPECT_TRUE(clean(opened));
+    // As if by a reboot, before anybody has come to them.
+    EXPECT_EQ(must(queue(opened, 7).push(patterned(kItems + epoch, 500))).seq(), epoch * kEpoch + 1);
+    EXPECT_EQ(must(queue(opened, 7).peek(99)).size(), kItems + 1);
+    EXPECT_TRUE(clean(opened));
+    if (epoch == 2) continue;
+    for (std::uint64_t scope = 0; scope < kScopes; scope++) {
+      std::vector<std::string> items = pop_all(queue(opened, scope));
+      ASSERT_EQ(items.size(), kItems + (scope == 7)) << "scope " << scope;
+      for (std::uint64_t n = 1; n <= kItems; n++) EXPECT_EQ(number_of(items[n - 1]), n);
+    }
+    EXPECT_TRUE(clean(opened));
+  }
+}
+
+TEST_F(Rebuild, ALogThatIsParkedAgainAfterARebuildGoesOnAboveAndIsReadOver) {
+  in_a_life([&](const Pond& opened) {
+    append(opened, 1, 30);
+    EXPECT_TRUE(eventually(
+        [&] { return must(opened.gc({.spill_idle = std::chrono::milliseconds(1)})).parked == 1; }));
+  });
+  lose_segment();
+  Pond opened = pond.open();
+  auto expected = records(opened);
+  ASSERT_EQ(expected.size(), 30u);
+  auto park = [&] {
+    EXPECT_TRUE(eventually([&] {
+      must(opened.gc({.spill_idle = std::chrono::milliseconds(1)}));
+      return must(opened.stats()).parked == 1;
+    }));
+    EXPECT_TRUE(clean(opened));
+  };
+  park();
+  EXPECT_EQ(records(opened), expected);
+  append(opened, 31, 60);
+  for (std::uint64_t n = 31; n <= 60; n++) expected.emplace_back(2 * kEpoch + n - 30, n);
+  EXPECT_EQ(records(opened), expected);
+  park();
+  EXPECT_EQ(records(opened), expected);
+  EXPECT_TRUE(clean(opened));
+}
+
 TEST_F(Rebuild, AClearedQueueStaysCleared) {
   in_a_life([&](const Pond& opened) {
     push(opened, 1, 6000);
