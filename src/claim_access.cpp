@@ -332,7 +332,7 @@ Status ClaimAccess::nack(Claim& claim, milliseconds delay) {
 Status ClaimAccess::extend(Claim& claim, milliseconds lease) {
   return with_claimed(claim, [&](Lane& lane, Claimed claimed) {
     // somebody must look, also in a queue without leases of its own
-    lane.stream.policy.fetch_or(kLeased, std::memory_order_seq_cst);
+    if (lane.current()) lane.stream.policy.fetch_or(kLeased, std::memory_order_seq_cst);
     if (claimed.word.sole()) {
       if (!lane.current()) return Code::fenced;  // stays sole: its clear may have counted it
       RecordWord sole = claimed.word;

@@ -137,7 +137,7 @@ class Directory {
   Parked read_parked(Binding stream) const;
   void write_parked(std::uint32_t first, const Parked& from);
   Result<std::uint32_t> pick_descriptor();
-  void blank(StreamWords& stream, std::uint64_t generation, std::uint32_t entry, std::uint64_t first_id);
+  std::uint64_t blank(StreamWords& stream, std::uint32_t entry, std::uint64_t first_id);
   void name_it(Section& section, std::uint32_t index, Kind kind, std::uint32_t entry);
   void unlink_entry(Section& section, std::uint32_t slot);
   void grow_buckets(Section& section);

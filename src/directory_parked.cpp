@@ -167,8 +167,7 @@ Result<Binding> Directory::unpark(const Key& key, const Link& link) {
       if (!index) return grow = index.code() == Code::busy, index.status();
       Parked parked = read_parked(value);
       StreamWords& words = segment_.stream(*index);
-      std::uint64_t generation = std::max<std::uint64_t>(get(words.state) >> 28, 1);
-      blank(words, generation, at, parked.first_id);
+      std::uint64_t generation = blank(words, at, parked.first_id);
       auto put = [](auto& word, auto from) {
         word.store(static_cast<decltype(word.load())>(from), std::memory_order_relaxed);
       };

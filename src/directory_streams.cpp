@@ -18,9 +18,11 @@ Result<std::uint32_t> Directory::pick_descriptor() {
   return index;
 }
 
-/// FREE: nobody reads it but late hands of an earlier life, whom the generation turns away. So these are plain stores.
-void Directory::blank(StreamWords& stream, std::uint64_t generation, std::uint32_t entry,
-                      std::uint64_t first_id) {
+/// FREE: nobody reads it but late hands of an earlier life, whom the generation turns away. So these are plain stores. The generation is this
+/// attempt's own: whoever has seen one that was undone does not take the next for it.
+std::uint64_t Directory::blank(StreamWords& stream, std::uint32_t entry, std::uint64_t first_id) {
+  const std::uint64_t generation = (get(stream.state) >> 28) + 1;
+  stream.state.store(state_word(generation, Kind::none, StreamState::free), std::memory_order_release);
   auto set = [](auto& word, auto value) {
     word.store(static_cast<decltype(word.load())>(value), std::memory_order_relaxed);
   };
@@ -32,13 +34,14 @@ void Directory::blank(StreamWords& stream, std::uint64_t generation, std::uint32
     set(lane.tail, 0), set(lane.dense_from, 0), set(lane.rows_gone, 0);
     lane.first.store(Reference::empty(generation).raw, std::memory_order_release);
   }
+  return generation;
 }
 
 /// LIVE and named by that entry, once the section is left. Journal: 4 records.
 void Directory::name_it(Section& section, std::uint32_t index, Kind kind, std::uint32_t entry) {
   Header& header = segment_.header();
   StreamWords& stream = segment_.stream(index);
-  std::uint64_t generation = std::max<std::uint64_t>(get(stream.state) >> 28, 1);
+  const std::uint64_t generation = get(stream.state) >> 28;
   if (index >= get(header.descriptors_used)) section.set(header.descriptors_used, index + 1);
   section.set(header.descriptor_hint, index + 1);
   section.set(segment_.slot(entry - 1).value, Binding::make(index, generation).raw);
@@ -53,8 +56,7 @@ Result<Binding> Directory::new_stream(Section& section, Kind kind, std::uint32_t
   auto index = pick_descriptor();
   if (!index) return index.status();
   StreamWords& stream = segment_.stream(*index);
-  std::uint64_t generation = std::max<std::uint64_t>(get(stream.state) >> 28, 1);
-  blank(stream, generation, entry, first_id);
+  std::uint64_t generation = blank(stream, entry, first_id);
   auto set = [](auto& word, auto value) {
     word.store(static_cast<decltype(word.load())>(value), std::memory_order_relaxed);
   };
@@ -111,7 +113,8 @@ Result<bool> Directory::is_settled(Binding stream, StreamState as) {
   auto section = Section::enter(me_, kDirectorySection);
   if (!section) return section.status();
   StreamWords& words = segment_.stream(stream.index());
-  bool settled = words.state.load(std::memory_order_acquire) >> 28 == stream.generation() && state_of(words) == as;
+  bool settled =
+      words.state.load(std::memory_order_acquire) >> 28 == stream.generation() && state_of(words) == as;
   section->leave();
   return settled;
 }

@@ -5,9 +5,10 @@
 #include <set>
 
 #include "directory.h"
-#include "each.h"
 #include "gap.h"
+#include "section.h"
 #include "tier_side.h"
+#include "unlink.h"
 
 namespace headpond::internal {
 
@@ -45,23 +46,27 @@ class ParkedStreams {
   std::map<std::uint64_t, TierNames> names_;
 };
 
-/// Takes out of `rows` what is in a gap or belongs to a page. False: the walk could not see all.
+/// Takes out of `rows` what is in a gap or belongs to a page. In the section: what a dying process unlinked may be on the chain again. False: held up, or
+/// the stream is over.
 bool keep_used(Lane& lane, std::set<std::uint64_t>& rows) {
-  Unpin unpin{lane};
-  std::uint64_t end = 0;
-  Code code = for_each_record(
-      lane,
-      [&](const PageView& page) {
-        rows.erase(id_of(page, 0));
-        end = end_of(page);
-        return false;
-      },
-      [](const PageView&, std::uint64_t, RecordWord, std::uint64_t) { return Visit::go_on; }, [] {},
-      [&](const GapAhead&, const PageView& behind) {
-        rows.erase(rows.lower_bound(end), rows.lower_bound(id_of(behind, 0)));
-        return Code::ok;
-      });
-  return code == Code::ok && lane.current();
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> used;  // the first id, and the one behind
+  {
+    auto section = Section::enter(lane.me, stream_section(lane.binding.index()));
+    if (!section) return false;
+    Hops hops(lane.segment);
+    for (PageView page = in_section(lane, Reference{lane.words.first.load(std::memory_order_acquire)});
+         page && !hops.too_many();) {
+      Reference next{page.header->next.load(std::memory_order_acquire)};
+      PageView behind = in_section(lane, next);
+      used.emplace_back(id_of(page, 0), id_of(page, 0) + 1);
+      if (next.gap() && behind) used.emplace_back(end_of(page), id_of(behind, 0));
+      page = behind;
+    }
+    section->leave();
+  }
+  for (auto [first, end] : used)
+    if (first < end) rows.erase(rows.lower_bound(first), rows.lower_bound(end));
+  return lane.current();
 }
 
 }  // namespace

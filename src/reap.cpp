@@ -87,8 +87,11 @@ class Reaper {
   /// False: somebody holds a section up.
   bool finish_if_parking(Binding stream) {
     // PARKED by another who is dead, too? Then it may be LIVE again: what was taken is settled by what is true for good.
-    if (state_of(stream) == StreamState::parked)
-      if (!Directory(me_).is_settled(stream, StreamState::parked)) return false;
+    if (state_of(stream) == StreamState::parked) {
+      auto parked = Directory(me_).is_settled(stream, StreamState::parked);
+      if (!parked) return false;
+      if (*parked) return true;
+    }
     if (state_of(stream) != StreamState::live) return true;
     Lane lane(me_, stream, 0);  // all lanes have tombs, or none
     Unpin unpin{lane};
@@ -96,7 +99,10 @@ class Reaper {
     Code code = for_each_record(
         lane, [](const PageView&) { return false; },
         [](const PageView&, std::uint64_t, RecordWord, std::uint64_t) { return Visit::go_on; });
-    return code != Code::not_found || finish_park(me_, stream).ok();
+    if (code != Code::not_found) return true;
+    if (!finish_park(me_, stream)) return false;
+    auto parked = Directory(me_).is_settled(stream, StreamState::parked);
+    return parked && (*parked || state_of(stream) != StreamState::live);  // else a later look goes on
   }
   StreamState state_of(Binding stream) const {
     return static_cast<StreamState>(segment_.stream(stream.index()).state.load(std::memory_order_acquire) &

@@ -74,12 +74,12 @@ Status cut_gaps(Lane& lane, std::uint64_t& taken) {
     more = false;
     auto section = Section::enter(lane.me, stream_section(lane.binding.index()));
     if (!section) return section.status();
-    if (!tombed(lane.segment, lane.binding))
-      return section->leave(), Status();  // the gaps are another stream's
+    PageView page = in_section(lane, Reference{lane.words.first.load(std::memory_order_acquire)});
+    // Looked at behind the page: a descriptor that has one is not freed while we are here. Else the gaps are another stream's.
+    if (!tombed(lane.segment, lane.binding)) return section->leave(), Status();
     std::uint64_t cut = 0, items = 0;
     Hops hops(lane.segment);
-    for (PageView page = in_section(lane, Reference{lane.words.first.load(std::memory_order_acquire)});
-         page && !hops.too_many() && !more;) {
+    while (page && !hops.too_many() && !more) {
       Reference next{page.header->next.load(std::memory_order_acquire)};
       PageView behind = in_section(lane, next);
       if (next.gap() && behind) {
@@ -103,11 +103,14 @@ Status clear_rows(const Lane& lane, bool over) {
   std::uint32_t done = over ? 2 : 1;
   if (!tombed(lane.segment, lane.binding))
     return {};  // looked at behind the id: that is not of the descriptor's next life
-  if (!id || lane.words.rows_gone.load(std::memory_order_acquire) >= done) return {};
+  // {generation, done}: what is late must not count for the descriptor's next life.
+  std::uint32_t seen = lane.words.rows_gone.load(std::memory_order_acquire),
+                life = static_cast<std::uint32_t>(lane.binding.generation() << 2);
+  if (!id || ((seen & ~3u) == life && (seen & 3) >= done)) return {};
   TierSide& side = lane.me.pond->tier_side();
   Status gone = over ? side.forget_stream(lane.me, id) : side.erase_rows(lane.me, id);
   if (gone.code() == Code::not_found) gone = {};  // this lane never spilled
-  if (gone.ok()) lane.words.rows_gone.store(done, std::memory_order_release);
+  if (gone.ok()) lane.words.rows_gone.compare_exchange_strong(seen, life | done, std::memory_order_acq_rel);
   return gone;
 }
 

@@ -193,7 +193,8 @@ struct Scan::State {
       }
       if (found.code() != Code::not_found) return lane.failed(found.status());
       if (lane.stream.trimmed.load(std::memory_order_acquire) > want) continue;
-      if (lane.pin(before_gap, before) && before.header->next.load(std::memory_order_acquire) == next.raw)
+      if (lane.pin(before_gap, before) && before.header->next.load(std::memory_order_acquire) == next.raw &&
+          lane.current())
         return missing_row(lane, want, want + 1);
       return again(lane);
     }

@@ -39,6 +39,25 @@ Result<std::vector<StreamName>> Scope::streams() const {
   return out;
 }
 
+/// Of what the name stands for: it may be parked, come back or be cleared meanwhile.
+static Status set_policy(ThreadContext& me, const Key& key, std::uint32_t set, std::uint32_t clear) {
+  Directory directory(me);
+  for (int tries = 0; tries < 100; tries++) {
+    auto now = directory.find(key);
+    if (!now) return now.code() == Code::not_found ? Status() : now.status();
+    Status done = now->is_parked() ? directory.set_parked_policy(key, set, clear)
+                                   : directory.with_stream(*now, [&](StreamWords& words) {
+                                       words.policy.fetch_or(set, std::memory_order_seq_cst);
+                                       words.policy.fetch_and(~clear, std::memory_order_seq_cst);
+                                     });
+    if (done.code() != Code::not_found) return done;
+    if (now->is_parked()) continue;
+    // It is being cleared: its successor is governed as it was.
+    if (Status ended = end_stream(me, *now, true); !ended && ended.code() != Code::not_found) return ended;
+  }
+  return {Code::busy, "a queue of the scope is cleared or parked all the time; try again"};
+}
+
 Status Scope::configure(const ScopeOptions& options) const {
   if (Code usable = attachment_->usable(); usable != Code::ok) return usable;
   ThreadContext* me = attachment_->thread();
@@ -60,20 +79,8 @@ Status Scope::configure(const ScopeOptions& options) const {
   for (auto& member : *members)
     if (member.key.kind == Kind::queue || member.key.kind == Kind::log) {
       std::uint32_t limits = member.key.kind == Kind::queue ? kLimited : 0u;
-      if (member.stream.is_parked()) {
-        Status set = directory.set_parked_policy(member.key, limits | policy, kNotInMemory & ~policy);
-        if (set.ok()) continue;
-        if (set.code() != Code::not_found) return set;
-        auto now = directory.find(member.key);  // somebody has come to it just now
-        if (!now || now->is_parked()) continue;
-        member.stream = *now;
-      }
-      Status done = directory.with_stream(member.stream, [&](StreamWords& words) {
-        words.policy.fetch_or(limits | policy, std::memory_order_seq_cst);
-        words.policy.fetch_and(~(kNotInMemory & ~policy), std::memory_order_seq_cst);
-      });
-      // cleared meanwhile: its successor reads the scope's limits
-      if (!done && done.code() != Code::not_found) return done;
+      if (Status done = set_policy(*me, member.key, limits | policy, kNotInMemory & ~policy); !done)
+        return done;
     }
   return {};
 }

@@ -155,6 +155,8 @@ class Spiller {
       items += side->header->gap_items.load(std::memory_order_relaxed);
       bytes += side->header->gap_bytes.load(std::memory_order_relaxed);
     }
+    // Never undone: who parks sees that the chain was touched, even where a dying spiller's journal takes the change back.
+    lane_.words.gap_version.fetch_add(1, std::memory_order_acq_rel);
     // The counts before the gap bit: who sees the one finds the others.
     section->set(before.header->gap_items, items), section->set(before.header->gap_bytes, bytes);
     section->set(before.header->next, next.with_gap().raw);

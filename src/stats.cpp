@@ -9,6 +9,7 @@
 #include "each.h"
 #include "headpond/pond.h"
 #include "pages.h"
+#include "park.h"
 #include "pond_access.h"
 
 namespace headpond::internal {
@@ -152,8 +153,7 @@ Result<Stats> pond_stats(Attachment& pond) {
       continue;
     }
     StreamWords& words = segment.stream(entry.stream.index());
-    if (words.used.exchange(0, std::memory_order_relaxed))
-      words.last_use.store(now_us, std::memory_order_relaxed);
+    note_use(words, now_us);
     std::uint64_t used = words.last_use.load(std::memory_order_relaxed);
     info.idle = milliseconds(used < now_us ? (now_us - used) / 1000 : 0);
     Status error;

@@ -29,6 +29,8 @@ class Walk {
   bool look(const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t id) {
     bool late = !looked_.unsettled.empty() && looked_.unsettled.contains(id);
     if (id <= looked_.seen && !late) return true;
+    // Who parks makes DONE what is in rows from then on: it is met again when the name has come back.
+    if (word.state() == RecordState::done && !lane_.current()) return gone_ = true, false;
     looked_.seen = std::max(looked_.seen, id + word.ids() - 1);
     if (word.state() == RecordState::writing && word.has(kMoved)) {
       if (word.has(kIntent)) help_move(lane_, page, offset, word);
@@ -40,6 +42,8 @@ class Walk {
     return more_;
   }
   bool more() const { return more_; }
+  /// The stream is over, or parked, and the look goes on under its name.
+  bool gone() const { return gone_; }
 
  private:
   bool waits(RecordState state) const {
@@ -51,7 +55,7 @@ class Walk {
   const bool claimed_;
   Looked& looked_;
   const WaitingVisitor& visit_;
-  bool more_ = true;
+  bool more_ = true, gone_ = false;
 };
 
 }  // namespace
@@ -80,6 +84,7 @@ Code for_each_waiting(Lane& lane, bool claimed, Looked& looked, const WaitingVis
           if (read == Code::not_found) return row_not_found(lane, version, begin, end);
           return read != Code::ok || walk.more() ? read : Code::closed;
         });
+    if (walk.gone()) return Code::not_found;
     if (code == Code::closed) return Code::ok;
     if (code != Code::busy) return code;
   }
