@@ -78,7 +78,7 @@ constexpr Bugs  // 192 and on: followers, delayed items, trim, cause of death, t
   kAckUnheld = bug(101),
   kRowFlagLate = bug(102), kSpillOverHole = bug(103), kRefillNoClose = bug(104), kRefillUnflagged = bug(105), kRefillExact = bug(106), kRowGoesAtRefill = bug(107), kRowGoesInGap = bug(108), kClaimPassesGap = bug(109),
   kGapEndUnchecked = bug(110), kGapRowExact = bug(111), kSpillUnconfirmed = bug(112), kRefillUnconfirmed = bug(113), kClearJournalLate = bug(114), kClearGapsStay = bug(115), kRefillPastGap = bug(116), kRowBeforePage = bug(117), kForgetEarly = bug(118), kRowWithPage = bug(119), kNoLeftoverSweep = bug(120), kSweepListLate = bug(121), kSweepUnvalidated = bug(122), kSweepGapsOnly = bug(123),
-  kParkNotTaken = bug(124), kParkNoVersion = bug(125), kParkDoneFirst = bug(126), kParkReapBack = bug(127), kParkRowsGo = bug(155), kParkLeavesRows = bug(156), kUnparkNamedEarly = bug(157), kUnparkDense = bug(158), kReapGapBit = bug(159), kParkReapFirst = bug(160), kRefillBesideSpill = bug(161), kClearParkedQuiet = bug(162), kClearOverPark = bug(163), kUnparkLivesLate = bug(164);
+  kParkNotTaken = bug(124), kParkNoVersion = bug(125), kParkDoneFirst = bug(126), kParkReapBack = bug(127), kParkRowsGo = bug(155), kParkLeavesRows = bug(156), kUnparkNamedEarly = bug(157), kUnparkDense = bug(158), kReapGapBit = bug(159), kParkReapFirst = bug(160), kRefillBesideSpill = bug(161), kClearParkedQuiet = bug(162), kClearOverPark = bug(163), kUnparkLivesLate = bug(164), kParkSweepUnsettled = bug(165);
 // clang-format on
 struct BugName {
   const char* name;
@@ -219,6 +219,7 @@ constexpr BugName kBugs[] = {
      "NOT FOUND (only a power cut would show it): a clear of a parked name writes CLEAR before the directory says that it has begun"},
     {"reap_gap_bit", kReapGapBit, "the reaper takes a page for not linked if its predecessor names it with the gap bit"},
     {"unpark_named_early", kUnparkNamedEarly, "the tail is named by the empty page before the directory's section"},
+    {"park_sweep_unsettled", kParkSweepUnsettled, "who sweeps takes a descriptor for parked without having seen it in the directory's section"},
     {"unpark_lives_late", kUnparkLivesLate, "the pages of an unparked stream are LINKED after the section"},
     {"unpark_dense", kUnparkDense, "an unparked stream says nothing of holes"},
     // the allocator's section

@@ -319,6 +319,7 @@ class Model {
   bool tombed_chain(const State&, int k) const;
   void leave_memory(State&, u16 r, int off, u32 w, int k);
   int park(State&, Proc&, int me, int name, int k);
+  int sweep_parked(State&, Proc&, int me, int k);
   int unpark(State&, Proc&, int me, int name, char o);
   int free_descriptor(State&, Proc&, int me);
   int look_again(Proc& p, const char* why);  // the handle is out of date, or a tomb was met

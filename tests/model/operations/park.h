@@ -192,6 +192,52 @@ inline int Model::park(State& s, Proc& p, int me, int name, int k) {
   abort();
 }
 
+// Anybody's look at all descriptors: what was parked leaves memory, whoever took it.
+inline int Model::sweep_parked(State& s, Proc& p, int me, int k) {
+  Section& names = s.directory;
+  u16& desc = s.desc[k / sc.lanes];
+  auto over = [&](const char* text) {
+    finish(p);
+    say("%s", text);
+    return RAN;
+  };
+  if ((p.pc == PS_DONE || p.pc == PS_UNMARK) && desc != p.had) return over("sweep: another life");
+  switch (p.pc) {
+    case START:
+      if (life_state(desc) != DTOMBED) return over("sweep: nothing is parked");
+      p.had = desc;
+      return go(p, has(kParkSweepUnsettled) ? PS_DONE : PS_ENTER, "sweep: descriptor %d is parked", k / sc.lanes);
+    case PS_ENTER: NEEDS_SECTION(names); return go(p, PS_READ, "sweep: directory");
+    case PS_READ: {  // what a dying process's journal takes back is not parked
+      bool ok = desc == p.had;
+      names.mutex = 0;
+      return ok ? go(p, PS_DONE, "sweep: it is, for good") : over("sweep: it is not, any more");
+    }
+    case PS_DONE:
+      NEEDS_EMPTY;
+      for (int g = 0; g < sc.pages; g++)
+        for (int off = 0; off < sc.slots && s.page[g].stream == k && life_state(s.page[g].life) == PSPILLING; off++) {
+          u32 w = s.page[g].word[off];
+          if (state_of(w) != SPILLING) continue;
+          leave_memory(s, ref(g, life_gen(s.page[g].life)), off, w, k);
+          say("sweep: item %d is only in its row", rec(w).item);
+          return RAN;
+        }
+      return go(p, PS_UNMARK, "sweep: memory is empty");
+    case PS_UNMARK:
+      NEEDS_EMPTY;
+      for (int g = 0; g < sc.pages; g++) {
+        u16 l = s.page[g].life;
+        if (s.page[g].stream != k || life_state(l) != PSPILLING) continue;
+        cas_life(s, ref(g, life_gen(l)), PSPILLING, life_owner(l), LINKED, 0);
+        say("sweep: page %d unmarked", g);
+        return RAN;
+      }
+      return over("sweep: end");
+  }
+  abort();
+}
+
 // The name has only {next id}: an empty page, a gap, a tail. Nothing names them before the directory does.
 inline int Model::unpark(State& s, Proc& p, int me, int name, char o) {
   Section& names = s.directory;
