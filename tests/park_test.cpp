@@ -260,9 +260,9 @@ TEST_F(ParkTest, LooksPassOverIdsThatWereDoneWhenItLeft) {
   ASSERT_EQ(parked(), 1u);
   EXPECT_EQ(must(queue().peek(50)).size(), 10u);
   EXPECT_ANSWER(not_found, queue().cancel(gone));
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
   EXPECT_EQ(popped(), numbers(1, 10));
-  EXPECT_TRUE(clean(*opened));
+  EXPECT_TRUE(clean(*pond));
 }
 
 // -------------------------------------------------------------------------------------------------------------------- clear
