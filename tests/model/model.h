@@ -190,9 +190,11 @@ class Model {
     p.begun = 0, p.before = 0;
     p.op++;
   }
-  int pin(Proc& p, u16 r, int pc, const char* text);  // text: with the page's %d
+  // Steps of many operations (pc.h); %d in a text is the page, or the process.
+  int pin(Proc& p, u16 r, int pc, const char* text);
   int unpin(Proc& p, int pc, const char* text);
   int unpin_and_finish(Proc& p, const char* text);
+  int membarrier(State& s, Proc& p, int me, int pc, const char* text);
   bool holds(char o) const { return o == 'k' ? !has(kNoHoldPin) : (o == 'd' || o == 'j') && !has(kMoveNoHold); }  // keeps the page of its claim
   void drop_claim(Proc& p) {
     p.held = p.expired = p.toff = p.until = 0;
@@ -372,25 +374,6 @@ inline bool Model::slot_dead(const State& s, int slot) const {
   for (int i = 0; i <= procs; i++)
     if (s.p[i].alive && s.p[i].owner == slot) return false;
   return true;
-}
-inline bool Model::enter(State& s, Section& t, int me) {
-  if (t.mutex && t.mutex != me + 1 && s.p[t.mutex - 1].alive) return false;
-  t.mutex = me + 1;
-  return true;
-}
-inline void Model::undo_one(State& s, Section& t) {
-  if (has(kDirectoryDecides) && &t == &s.directory)
-    for (Undo& u : t.journal)
-      if ((u.addr & 0xfc) == A_ENTRY && half(s, u.addr) == u.now) return commit(t);
-  Undo u = t.journal[--t.entries];
-  t.journal[t.entries] = Undo{};
-  if (half(s, u.addr) != u.now) return;
-  half(s, u.addr) = u.old;
-  if ((u.addr & 0xf8) == A_LIFE && life_state(u.old) == PFREE) {
-    Page clean{};
-    clean.life = u.old;
-    page_at(s, u.addr & 7) = clean;
-  }
 }
 inline void Model::claimed(State& s, Proc& p, u32 w, int stream) {
   int item = rec(w).item;

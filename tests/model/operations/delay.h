@@ -182,15 +182,7 @@ inline int Model::wait_delayed(State& s, Proc& p, int me, bool quits) {
       t.bell |= kRaised | kAsleep;
       p.waits = t.bell;
       return go(p, DW_BARRIER, "wait: raise the flag");
-    case DW_BARRIER:
-      NEEDS_EMPTY;
-      if (p.i == me) p.i++;
-      if (p.i < procs) {
-        say("wait: membarrier reaches P%d", p.i);
-        drain(s, s.p[p.i++]);
-      }
-      if (p.i >= procs) p.i = 0, p.pc = DW_DUE;
-      return RAN;
+    case DW_BARRIER: return membarrier(s, p, me, DW_DUE, "wait: membarrier reaches P%d");
     case DW_DUE: {
       int when = due_earliest(s.stream[1].due);
       bool look = when && when <= s.now && !p.looked;

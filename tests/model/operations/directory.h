@@ -235,15 +235,7 @@ inline int Model::clear(State& s, Proc& p, int me, int name, char o) {
       if (has(kDirectoryBeforeTombs)) return go(p, CR_LANE, "clear: now the tombs");
       p.tgt = d * sc.lanes, p.dgen = gen_of(h), p.i = 0;
       return go(p, has(kNoSweep) ? CR_END : sc.sole && !has(kSoleNoBarrier) ? CR_BARRIER : sweep_from(), "clear: sweep");
-    case CR_BARRIER:
-      NEEDS_EMPTY;
-      if (p.i == me) p.i++;
-      if (p.i < procs) {
-        say("clear: membarrier reaches P%d", p.i);
-        drain(s, s.p[p.i++]);
-      }
-      if (p.i >= procs) p.i = 0, p.pc = sweep_from();
-      return RAN;
+    case CR_BARRIER: return membarrier(s, p, me, sweep_from(), "clear: membarrier reaches P%d");
     case CR_END:
       NEEDS_ROOM;
       store(p, A_PIN + p.pinslot, 0);

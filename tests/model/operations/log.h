@@ -11,15 +11,7 @@ inline int Model::follow(State& s, Proc& p, int me, int k) {
       t.bell |= kRaised | kAsleep;
       p.armed = t.bell, p.had = p.seen;
       return go(p, WT_BARRIER, "follow: raise the flag");
-    case WT_BARRIER:
-      NEEDS_EMPTY;
-      if (p.i == me) p.i++;
-      if (p.i < procs) {
-        say("follow: membarrier reaches P%d", p.i);
-        drain(s, s.p[p.i++]);
-      }
-      if (p.i >= procs) p.i = 0, p.pc = RD_START;
-      return RAN;
+    case WT_BARRIER: return membarrier(s, p, me, RD_START, "follow: membarrier reaches P%d");
     case WT_SLEEP: {
       bool sleep = t.bell == p.armed;
       p.armed = 0, p.had = 0;
