@@ -54,21 +54,8 @@ std::string run(std::uint64_t from, std::uint64_t to) {
 const std::string& item(std::uint64_t number, std::size_t size) {
   static std::map<std::pair<std::uint64_t, std::size_t>, std::string> made;
   std::string& out = made[{number, size}];
-  if (!out.empty()) return out;
-  out.assign(std::max(size, sizeof number), '\0');
-  std::uint64_t word = number;
-  for (std::size_t at = 0; at < out.size(); at += sizeof word) {
-    std::memcpy(out.data() + at, &word, std::min(sizeof word, out.size() - at));
-    word = word * 6364136223846793005ULL + out.size();
-  }
+  if (out.empty()) out = support::patterned(number, size);
   return out;
-}
-
-std::uint64_t number_of(Bytes payload) {
-  std::uint64_t number;
-  if (payload.size() < sizeof number) return UINT64_MAX;
-  std::memcpy(&number, payload.data(), sizeof number);
-  return payload == item(number, payload.size()) ? number : UINT64_MAX;
 }
 
 // -------------------------------------------------------------------------------------------------------------------- stage

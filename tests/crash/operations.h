@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "headpond/headpond.h"
+#include "tests/support/patterned.h"
 
 namespace crash {
 
@@ -55,10 +56,9 @@ struct Stage {
   void start_victim(const Options& options);
 };
 
-/// A payload that tells its number; the rest follows from it. Made once.
+/// A payload that tells its number, made once.
 const std::string& item(std::uint64_t number, std::size_t size = 100);
-/// The number; UINT64_MAX if a byte is not as it was written.
-std::uint64_t number_of(Bytes payload);
+using support::number_of;
 
 /// What survivors find is written as text:
 ///

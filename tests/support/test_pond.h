@@ -17,6 +17,7 @@
 
 #include "answers.h"
 #include "headpond/headpond.h"
+#include "patterned.h"
 #include "process.h"
 
 namespace support {
@@ -119,30 +120,6 @@ inline std::vector<std::pair<std::uint64_t, std::string>> read_all(const Log& lo
   for (const Record& record : scan) records.emplace_back(record.seq, record.payload);
   EXPECT_OK(scan.status());
   return records;
-}
-
-/// Bytes that tell who wrote them and how many they are: the first eight are the number, the rest follows from it.
-inline std::string patterned(std::uint64_t number, std::size_t size) {
-  std::string bytes(std::max<std::size_t>(size, sizeof number), '\0');
-  std::uint64_t word = number;
-  for (std::size_t at = 0; at < bytes.size(); at += sizeof word) {
-    std::memcpy(bytes.data() + at, &word, std::min(sizeof word, bytes.size() - at));
-    word = word * 6364136223846793005ULL + bytes.size();
-  }
-  return bytes;
-}
-/// The number in them; UINT64_MAX if a byte is not as it was written.
-inline std::uint64_t number_of(Bytes bytes) {
-  if (bytes.size() < sizeof(std::uint64_t)) return UINT64_MAX;
-  std::uint64_t number, word;
-  std::memcpy(&number, bytes.data(), sizeof number);
-  word = number;
-  for (std::size_t at = 0; at < bytes.size(); at += sizeof word) {
-    if (std::memcmp(&word, bytes.data() + at, std::min(sizeof word, bytes.size() - at)) != 0)
-      return UINT64_MAX;
-    word = word * 6364136223846793005ULL + bytes.size();
-  }
-  return number;
 }
 
 /// The numbers of all that is ready, popped.
