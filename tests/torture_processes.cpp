@@ -78,6 +78,9 @@ struct Ledger : Complaints {
     std::atomic<std::uint64_t> pushed_epoch{0};
   };
   std::atomic<std::uint64_t> items{0}, records{0}, settled{0}, refused{0}, fenced{0};
+  std::atomic<std::uint64_t> round{0}, rounds{1};
+  /// Of what has room here for all rounds, as many as may be there by now; some are always under way.
+  std::uint64_t share(std::uint64_t most) const { return (most - 8 * kBatch) * (round + 1) / rounds; }
   std::atomic<std::uint64_t> scanned{0};  // all records up to this seq have been seen
   // Clears: begun and over (returned, or the clearer is dead); the last one that returned.
   std::atomic<std::uint64_t> clears_begun{0}, clears_over{0}, clears_done{0};
@@ -179,14 +182,19 @@ class Role {
     return 8 + random_.below(random_.one_in(20) ? variant_.largest * 20 : variant_.largest);
   }
 
+  static void nap() {
+    timespec time{0, 500'000};
+    ::nanosleep(&time, nullptr);
+  }
+
   void push() {
     if (!pond_) return;
     const std::uint64_t waiting = ledger_.items - ledger_.settled - ledger_.refused;
     if (waiting > kInFlight && !variant_.clears) {
-      timespec nap{0, 500'000};
-      ::nanosleep(&nap, nullptr);
+      nap();
       if (waiting > kInFlight + 5000) return;
     }
+    if (ledger_.items > ledger_.share(kMaxItems)) return nap();
     const bool many = random_.one_in(10);
     const std::uint64_t count = many ? 1 + random_.below(kBatch) : 1;
     const std::uint64_t first = ledger_.items.fetch_add(count);
@@ -318,12 +326,11 @@ class Role {
 
   void append() {
     if (!pond_) return;
+    if (ledger_.records > ledger_.share(kMaxRecords)) return nap();
     const bool many = random_.one_in(10);
     const std::uint64_t count = many ? 1 + random_.below(kBatch) : 1;
     const std::uint64_t first = ledger_.records.fetch_add(count);
-    if (first + count >= kMaxRecords) {
-      pause_forever();
-    }
+    if (first + count >= kMaxRecords) throw std::runtime_error("too many records for the ledger");
     std::vector<std::string> texts;
     for (std::uint64_t i = 0; i < count; ++i) texts.push_back(patterned(first + i, size()));
     const std::vector<Bytes> records(texts.begin(), texts.end());
@@ -422,6 +429,7 @@ TEST_P(Torture, LosesNothingAndHangsNobody) {
     must(queue.configure(options));
   }
   Shared<Ledger> ledger;
+  ledger->rounds = rounds;
   const int roles = variant.clears ? 7 : 6;
   std::uint64_t spawned = 0, kills = 0, popped_by_killed = 0, stops = 0;
   const auto spawn = [&](int number) {
@@ -455,6 +463,7 @@ TEST_P(Torture, LosesNothingAndHangsNobody) {
     dead.since_us = 0;
   };
   for (std::uint64_t round = 0; round < rounds && ledger->complaints == 0; ++round) {
+    ledger->round = round;
     jitter(16'000);
     int victim = static_cast<int>(random.below(static_cast<std::uint64_t>(roles)));
     for (int i = 0; i < roles; ++i) {
