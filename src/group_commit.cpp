@@ -92,7 +92,7 @@ class Leader {
     if (!batch.entries.empty())
       if (Status written = write(batch.entries); !written) return written;
     finish_posts(me_, batch);
-    header_.collected.store(batch.posted, std::memory_order_relaxed);
+    header_.collected.store(batch.posted, std::memory_order_release);
     header_.commit_records.store(static_cast<std::uint32_t>(batch.posts.size()), std::memory_order_relaxed);
     // Whoever lets the lock go rings. Were they rung here, they would be back with their next posts before that, and sleep once more.
     if (trim_is_due()) {

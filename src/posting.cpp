@@ -85,7 +85,9 @@ bool is_live(const Segment& segment, Binding stream) {
 
 std::uint64_t posts_waiting(ThreadContext& me) {
   const Header& header = me.pond->segment().header();
-  return header.posted.load(std::memory_order_relaxed) - header.collected.load(std::memory_order_relaxed);
+  // In this order: what is collected was posted before, and the difference is never below 0.
+  std::uint64_t collected = header.collected.load(std::memory_order_acquire);
+  return header.posted.load(std::memory_order_relaxed) - collected;
 }
 
 // --------------------------------------------------------------------------------------------------------------------- post
