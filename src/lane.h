@@ -17,7 +17,9 @@ constexpr std::uint64_t record_bytes(std::uint64_t payload, std::uint32_t flags)
 }
 
 // What is read here may be zeroed at the same time, and is looked at again afterwards.
-#if HEADPOND_THREAD_SANITIZER
+#if HEADPOND_THREAD_SANITIZER && defined(__clang__)
+#define HEADPOND_READS_UNPINNED __attribute__((disable_sanitizer_instrumentation, noinline))
+#elif HEADPOND_THREAD_SANITIZER
 #define HEADPOND_READS_UNPINNED __attribute__((no_sanitize("thread"), noinline))
 #else
 #define HEADPOND_READS_UNPINNED
