@@ -46,17 +46,18 @@ class ParkedStreams {
   std::map<std::uint64_t, TierNames> names_;
 };
 
-/// Takes out of `rows` what is in a gap or belongs to a page. In the section: what a dying process unlinked may be on the chain again. False: held up, or
-/// the stream is over.
+/// Takes out of `rows` what is in a gap or belongs to a page. In the section: what a dying process unlinked may be on the chain again. False: held up, the
+/// stream is over or on its way out, or the walk did not come to the end.
 bool keep_used(Lane& lane, std::set<std::uint64_t>& rows) {
   std::vector<std::pair<std::uint64_t, std::uint64_t>> used;  // the first id, and the one behind
+  Reference next;
   {
     auto section = Section::enter(lane.me, stream_section(lane.binding.index()));
     if (!section) return false;
     Hops hops(lane.segment);
-    for (PageView page = in_section(lane, Reference{lane.words.first.load(std::memory_order_acquire)});
-         page && !hops.too_many();) {
-      Reference next{page.header->next.load(std::memory_order_acquire)};
+    next = Reference{lane.words.first.load(std::memory_order_acquire)};
+    for (PageView page = in_section(lane, next); page && !hops.too_many();) {
+      next = Reference{page.header->next.load(std::memory_order_acquire)};
       PageView behind = in_section(lane, next);
       used.emplace_back(id_of(page, 0), id_of(page, 0) + 1);
       if (next.gap() && behind) used.emplace_back(end_of(page), id_of(behind, 0));
@@ -66,7 +67,8 @@ bool keep_used(Lane& lane, std::set<std::uint64_t>& rows) {
   }
   for (auto [first, end] : used)
     if (first < end) rows.erase(rows.lower_bound(first), rows.lower_bound(end));
-  return lane.current();
+  bool to_the_end = !next && !next.is_tomb();
+  return to_the_end && lane.current();
 }
 
 }  // namespace
