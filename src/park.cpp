@@ -135,6 +135,10 @@ Status park(ThreadContext& me, std::span<const Idle> streams, ParkCount& out) {
   if (Status flushed = flush_posts_of(me, streams); !flushed) return flushed;
   Batch batch;
   std::uint64_t bytes = 0;
+  auto give_back = [&](Status why) {  // what is marked by now
+    keep_if(batch, out, [](LeavingStream&) { return false; });
+    return why;
+  };
   for (std::size_t i = 0; i <= streams.size(); i++) {
     if (i == streams.size() || batch.size() == kStreamsAtOnce || bytes >= kBytesAtOnce) {
       if (Status parked = batch.empty() ? Status() : park_batch(me, batch, out); !parked) return parked;
@@ -142,14 +146,14 @@ Status park(ThreadContext& me, std::span<const Idle> streams, ParkCount& out) {
     }
     if (i == streams.size()) break;
     auto leaving = std::make_unique<LeavingStream>(me, streams[i].stream, streams[i].last_use);
-    bool marked = leaving->mark();
-    if (!marked && leaving->too_large()) {
+    auto marked = leaving->mark();
+    if (marked && !*marked && leaving->too_large()) {
       leaving->give_back();
-      if (Status spilled = spill_most(me, streams[i].stream); !spilled) return spilled;
+      if (Status spilled = spill_most(me, streams[i].stream); !spilled) return give_back(spilled);
       leaving = std::make_unique<LeavingStream>(me, streams[i].stream, streams[i].last_use);
       marked = leaving->mark();
     }
-    if (marked) {
+    if (marked && *marked) {
       bytes += leaving->page_bytes();
       batch.push_back(std::move(leaving));
       continue;
@@ -157,7 +161,8 @@ Status park(ThreadContext& me, std::span<const Idle> streams, ParkCount& out) {
     leaving->give_back();
     out.busy++;
     // Half parked, perhaps: who was at it is stopped, or was held up.
-    if (Status finished = finish_park(me, streams[i].stream); !finished) return finished;
+    if (!marked) return give_back(marked.status());
+    if (Status finished = finish_park(me, streams[i].stream); !finished) return give_back(finished);
   }
   return {};
 }

@@ -37,12 +37,12 @@ std::uint64_t seal(Lane& lane, const PageView& page) {
 
 // ------------------------------------------------------------------------------------------------------------------ 1 mark
 
-bool LeavingStream::mark() {
+Result<bool> LeavingStream::mark() {
   me_.pond->touch(stream_.index());
   if ((words_.bell.load(std::memory_order_acquire) | words_.space_bell.load(std::memory_order_acquire)) &
       kAsleep)
     return false;  // somebody waits for it
-  if (auto live = Directory(me_).is_settled(stream_, StreamState::live); !live || !*live) return false;
+  if (auto live = Directory(me_).is_settled(stream_, StreamState::live); !live || !*live) return live;
   had_id_ = words_.id.load(std::memory_order_acquire) != 0;
   lanes_.reserve(kLanes);
   for (int n = 0; n < kLanes; n++) lanes_.emplace_back(me_, stream_, n);

@@ -20,8 +20,8 @@ class LeavingStream {
   bool too_large() const { return page_bytes_ > kMostBytes; }
   static constexpr std::uint64_t kMostBytes = 2 << 20;
 
-  /// 1. False: busy, or too large.
-  bool mark();
+  /// 1. False: busy, or too large. Else what keeps the directory's section.
+  Result<bool> mark();
   /// 2. False: busy.
   bool copy();
   bool pinned(const std::vector<std::uint32_t>& pages) const;

@@ -7,6 +7,7 @@
 #include "src/attachment.h"
 #include "src/directory.h"
 #include "src/leftovers.h"
+#include "src/section.h"
 #include "src/spill.h"
 #include "src/tier_side.h"
 #include "support/fake_tier_pond.h"
@@ -361,6 +362,26 @@ TEST_F(ParkTest, ALostRowIsSaidAndNotPassedOver) {
   tier->with_rows([](auto& rows) { rows.clear(); });
   EXPECT_ANSWER(corruption, queue().pop());
   EXPECT_ANSWER(corruption, queue().pop());
+}
+
+TEST_F(ParkTest, AHeldDirectoryIsATimeoutAndNothingStaysMarked) {
+  for (int n = 0; n < 100; n++) push(1, 1, {}, "work" + std::to_string(n));
+  rest();
+  Shared<Event> held, over;
+  auto other = join();
+  std::thread holder([&] {
+    auto section = internal::Section::enter(*other->thread(), internal::kDirectorySection);
+    held->raise();
+    (void)over->wait(1, 60s);
+    section->leave();
+  });
+  EXPECT_TRUE(held->wait(1, 10s));
+  EXPECT_ANSWER(timeout, pond->gc({.spill_idle = 1ms}));
+  over->raise();
+  holder.join();
+  park();
+  EXPECT_EQ(parked(), 100u);
+  EXPECT_TRUE(clean(*pond));
 }
 
 TEST_F(ParkTest, AStreamThatIsUsedOrClearedWhileItsRowsAreCommittedStays) {
