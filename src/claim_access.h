@@ -15,12 +15,6 @@ inline bool ends_or_is_done(const Word& behind) {
   return state == RecordState::done || state == RecordState::seal;
 }
 
-/// Is the descriptor LIVE in the life that the binding names?
-inline bool is_live(const StreamWords& stream, Binding binding) {
-  return (stream.state.load(std::memory_order_acquire) & ~0xff00ULL) ==
-         (binding.generation() << 28 | static_cast<std::uint64_t>(StreamState::live));
-}
-
 /// The record from `offset` to `end` (0: wherever) has just become DONE: may its page be over? Acked in order, the page's `done` mark keeps
 /// up: all below was DONE, and now this record is, too. A page that gets its next later is found over by who claims past it.
 /// REQUIRES: a record or SEAL may stand at `end`.

@@ -92,6 +92,12 @@ struct BeforeReady {
   ~BeforeReady() = default;
 };
 
+/// Is the descriptor LIVE in the life that the binding names?
+inline bool is_live(const StreamWords& stream, Binding binding) {
+  return (stream.state.load(std::memory_order_acquire) & ~0xff00ULL) ==
+         (binding.generation() << 28 | static_cast<std::uint64_t>(StreamState::live));
+}
+
 /// What the records of a lane are.
 struct LaneKind {
   bool log = false;

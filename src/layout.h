@@ -292,9 +292,10 @@ struct LaneWords {
   Word first;                        // Reference
   Word tail;                         // Reference: plain store, may be stale, never trusted
   std::atomic<std::uint32_t> epoch;  // atomic add by who returns a record, after the page's
-  // 1: of a TOMBED lane, its rows in the durable tier are erased, 2: and its name there is forgotten; who did it
+  // {generation << 2 | done} of a TOMBED lane: 1 its rows in the durable tier are erased, 2 its name there is forgotten, too; compare-exchange by who did
+  // it, late perhaps: of another generation it counts for nothing
   std::atomic<std::uint32_t> rows_gone;
-  // + 1 by each refill, plain store in the stream's section, never undone
+  // + 1 before each change of a gap (spill, refill, cut), in the stream's section, never undone: killed behind it, a refill or park begins again for nothing
   Word gap_version;
   // ids below may be missing in the durable tier, where all rows left are live: who rebuilds
   Word dense_from;

@@ -19,10 +19,6 @@ bool trimmed_away(const Lane& lane, const PageView& page) {
 StreamState state_of(const Lane& lane) {
   return static_cast<StreamState>(lane.stream.state.load(std::memory_order_acquire) & 0xff);
 }
-bool is_live(const Lane& lane) {
-  return lane.stream.state.load(std::memory_order_acquire) >> 28 == lane.binding.generation() &&
-         state_of(lane) == StreamState::live;
-}
 
 bool is_linked(const Lane& lane, const PageView& page) {
   return LifeWord{lane.segment.life(page.reference.page()).life.load(std::memory_order_acquire)}.state() ==
@@ -107,7 +103,7 @@ void unlink_done(Lane& lane, Reference target) {
           section->set(before ? before.header->next : lane.words.first, next.without_gap().raw);
           // Read behind the look that found all DONE, and behind the id: where that is so because the stream was parked or cleared, or the
           // descriptor has got its next life, its rows are others' matter.
-          if (page.header->row.load(std::memory_order_acquire) && is_live(lane))
+          if (page.header->row.load(std::memory_order_acquire) && is_live(lane.stream, lane.binding))
             rows.push_back(page.header->first_seq.load(std::memory_order_relaxed));
           LifeWord life{lane.segment.life(page.reference.page()).life.load(std::memory_order_acquire)};
           // a spiller was faster
