@@ -285,7 +285,9 @@ Code append_all(Lane& lane, std::span<const Parts> records, std::uint64_t& first
       r.copy_to(lay(at, r.size(), word.flags(), now));
       if (first_header || &r != records.data())
         reinterpret_cast<Word*>(at)->store(word.raw, std::memory_order_release);
-      at += record_bytes(r.size(), word.flags());
+      std::uint64_t extent = record_bytes(r.size(), word.flags());
+      prefetch_behind(at, extent, 12);
+      at += extent;
     }
   };
   Unpin unpin{lane};

@@ -47,16 +47,26 @@ void claim_following(Lane& lane, const Claimed& claimed, std::size_t most, Take 
   Hint head{page.header->head.load(std::memory_order_acquire)};
   // Only where nothing was passed that may become READY: the hint says so of this page.
   if (claimed.passed || head.count() != epoch || head.offset() != offset) return;
-  bool more = page.header->next.load(std::memory_order_relaxed) != 0, sole = lane.segment.uses_membarrier();
-  for (; most > 0 && page.holds(offset); --most) {
-    Word& word = page.word(offset);
-    RecordWord ready{word.load(std::memory_order_acquire)};
-    std::uint64_t extent = ready.state() == RecordState::ready ? page.extent(offset, ready) : 0;
-    if (!extent) break;
-    RecordWord mine = ready.claimed_by(lane.me.owner).with_sole(sole);
+  const bool more = page.header->next.load(std::memory_order_relaxed) != 0;
+  const bool sole = lane.segment.uses_membarrier();
+  const std::uint64_t owner = lane.me.owner, step = sole ? lane.me.claim_step : 0, bytes = page.bytes;
+  char* const base = page.base;
+  for (; most > 0 && offset + 8 <= bytes; --most) {
+    Word& word = *reinterpret_cast<Word*>(base + offset);
+    const RecordWord ready{word.load(std::memory_order_acquire)};
+    RecordWord mine;
+    std::uint64_t extent = 0;
+    if (step && ready.plainly_ready()) [[likely]] {
+      mine.raw = ready.raw + step, extent = kRecordHeader + round8(ready.size());
+      if (offset + extent + 8 > bytes) break;
+    } else {
+      if (ready.state() == RecordState::ready) extent = page.extent(offset, ready);
+      if (!extent) break;
+      mine = ready.claimed_by(static_cast<std::uint32_t>(owner)).with_sole(sole);
+    }
     std::uint64_t expected = ready.raw;
     if (!word.compare_exchange_strong(expected, mine.raw, std::memory_order_acq_rel)) break;
-    if (more) prefetch_behind(page.base + offset, extent, 16);
+    if (more) prefetch_behind(base + offset, extent, 16);
     take(offset, mine);
     offset += extent;
   }

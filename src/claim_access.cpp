@@ -18,16 +18,14 @@ void ClaimAccess::make_run(Lane& lane, const Claimed& first, std::size_t most, s
   if (hold < 0 || out.size() >= most) return;
   out.reserve(std::min(most, out.size() * 2));  // whatever may fail comes before the claims
   const std::size_t begin = out.size();
+  // Made in place from values: one put together first would be read back while its stores are under way, which waits for them.
   claim_following(lane, first, std::min(most, out.capacity()) - begin,
-                  [&, pond = lane.me.pond, binding = lane.binding.raw, page = first.page](
-                      std::uint64_t offset, RecordWord word) {
-                    Claim& claim = out.emplace_back();
-                    claim.pond_ = pond, claim.binding_ = binding, claim.reference_ = page.reference.raw;
-                    claim.word_ = word.raw, claim.offset_ = static_cast<std::uint32_t>(offset);
-                    claim.hold_ = hold, claim.lane_ = static_cast<std::uint8_t>(lane.number);
-                    claim.shared_hold_ = true;
+                  [&, pond = lane.me.pond, binding = lane.binding.raw, page = first.page,
+                   number = static_cast<std::uint8_t>(lane.number)](std::uint64_t offset, RecordWord word) {
                     auto payload = page.payload(offset, word);
-                    claim.payload_ = Bytes(payload.data(), payload.size());
+                    out.emplace_back(Claim::Key(), pond, binding, page.reference.raw, word.raw,
+                                     static_cast<std::uint32_t>(offset), hold, number, true,
+                                     Bytes(payload.data(), payload.size()));
                   });
   const auto more = static_cast<int>(out.size() - begin);
   if (more == 0) return;
@@ -260,21 +258,22 @@ Result<std::size_t> ClaimAccess::ack_many(std::span<Claim> claims, std::optional
     bool in_order = true;
     const int hold = first.hold_;
     const std::size_t begin = i;
-    for (; i < claims.size() && claims[i].pond_ == &pond && claims[i].hold_ == hold &&
-           claims[i].shared_hold_ && !RecordWord{claims[i].word_}.has(kDurable);
-         i++) {
-      claimed.offset = claims[i].offset_, claimed.word = RecordWord{claims[i].word_};
+    char* const base = claimed.page.base;
+    for (; i < claims.size(); i++) {
+      Claim& claim = claims[i];
+      const RecordWord word{claim.word_};
+      if (claim.pond_ != &pond || claim.hold_ != hold || !claim.shared_hold_ || word.has(kDurable)) break;
       bool mine = true;
-      if (claimed.word.sole()) [[likely]]
-        claimed.page.word(claimed.offset).store(claimed.word.acked().raw, std::memory_order_release);
+      if (word.sole()) [[likely]]
+        reinterpret_cast<Word*>(base + claim.offset_)->store(word.acked().raw, std::memory_order_release);
       else
-        mine = internal::ack(lane, claimed);
+        mine = internal::ack(lane, {claimed.page, claim.offset_, word, false, {}});
       acked += mine;
-      if (mine && claimed.offset == done && !(claimed.word.flags() & ~kSole))
-        done += kRecordHeader + round8(claimed.word.size());
+      if (mine && claim.offset_ == done && !(word.flags() & ~kSole)) [[likely]]
+        done += kRecordHeader + round8(word.size());
       else
         in_order = false;
-      claims[i].pond_ = nullptr, claims[i].payload_ = {};
+      claim.pond_ = nullptr, claim.payload_ = {};
     }
     if (in_order) header.done.store(static_cast<std::uint32_t>(done), std::memory_order_release);
     if (!in_order || ends_or_is_done(claimed.page.word(done))) over.look(lane, claimed);

@@ -87,11 +87,16 @@ struct ClaimAccess {
   /// For straight.h: a claim as it stands there.
   static Claim make(ThreadContext& me, Binding binding, Reference page, std::uint32_t offset, RecordWord word,
                     int hold, const char* payload) {
-    Claim claim;
-    claim.pond_ = me.pond, claim.binding_ = binding.raw, claim.reference_ = page.raw, claim.word_ = word.raw;
-    claim.offset_ = offset, claim.hold_ = static_cast<std::int16_t>(hold);
-    claim.payload_ = Bytes(payload, word.size());
-    return claim;
+    return {Claim::Key(),
+            me.pond,
+            binding.raw,
+            page.raw,
+            word.raw,
+            offset,
+            static_cast<std::int16_t>(hold),
+            0,
+            false,
+            Bytes(payload, word.size())};
   }
   /// The straight way of ack(), as in straight.h: the record DONE, if its page is held. `over`: its page, if that was the last of it; the
   /// caller unlinks it.

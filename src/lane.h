@@ -82,6 +82,7 @@ struct PageView {
 inline void prefetch_behind(const char* record, std::uint64_t extent, unsigned records) {
   const std::uint64_t distance = extent <= 128 ? extent * records : extent;
   asm volatile("prefetchw %0" : : "m"(record[distance]));  // never faults
+  asm volatile("prefetchw %0" : : "m"(record[distance + 64]));
 }
 
 /// What an append does when its records have their ids and nobody can see them yet.

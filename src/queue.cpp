@@ -73,8 +73,9 @@ Result<ItemId> Queue::push(Bytes item, const PushOptions& options) {
 
 Result<ItemId> Queue::push_many(std::span<const Bytes> items, const PushOptions& options) {
   if (items.empty()) return Status(Code::invalid, "push_many of no item");
-  for (Bytes item : items)
-    if (Status good = check_push(item.size(), options); !good) return good;
+  std::size_t largest = 0;
+  for (Bytes item : items) largest = std::max(largest, item.size());
+  if (Status good = check_push(largest, options); !good) return good;
   bool delayed = options.delay.count() > 0;
   DelayedPrefix prefix = delayed_prefix(options);
   Parts few[64];

@@ -63,8 +63,8 @@ namespace headpond::internal {
           free, RecordWord::make(RecordState::writing, me->owner, 1, static_cast<std::uint32_t>(size)).raw,
           std::memory_order_acq_rel)) [[unlikely]]
     return false;
-  // A log goes on through memory that it has not touched for long; a queue's pages come back while they are in the cache.
-  if (wake == Wake::all) prefetch_behind(base + offset, bytes, 12);
+  // A log goes on through memory that it has not touched for long, a queue's pages were zeroed on another core.
+  prefetch_behind(base + offset, bytes, 12);
   std::uint64_t now = sys::coarse_us();
   record.lease.store(LeaseWord::born(now).raw, std::memory_order_relaxed);
   if (size) std::memcpy(base + offset + kRecordHeader, item.data(), size);  // an empty view may be null

@@ -45,6 +45,22 @@ class HEADPOND_API Claim {
  public:
   /// A claim of nothing, as if settled, to assign to.
   Claim() noexcept = default;
+  /// Only the library has the key; public, so that a vector can make one in place.
+  class Key {
+    friend struct internal::ClaimAccess;
+    Key() = default;
+  };
+  Claim(Key, internal::Attachment* pond, std::uint64_t binding, std::uint64_t reference, std::uint64_t word,
+        std::uint32_t offset, std::int16_t hold, std::uint8_t lane, bool shared_hold, Bytes payload) noexcept
+      : pond_(pond),
+        binding_(binding),
+        reference_(reference),
+        word_(word),
+        offset_(offset),
+        hold_(hold),
+        lane_(lane),
+        shared_hold_(shared_hold),
+        payload_(payload) {}
   Claim(Claim&& other) noexcept { take(other); }
   Claim& operator=(Claim&& other) noexcept {
     if (this == &other) return *this;
