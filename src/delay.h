@@ -1,8 +1,8 @@
 // Delayed items: a lane of their own, where an item waits until its time, then moves to its priority's lane (protocol 8).
 //
-// A page and the stream each have a word `due`: {earliest due time, version}. A pusher lowers it between WRITING and READY. A scanner raises it
+// A page and the stream each have a word `due`: {earliest due time, version}; a gap has such a time. A pusher lowers it between WRITING and READY. A scanner raises it
 // only from the value that it read before its scan, and only if it met nothing that is due or may still become READY (WRITING, CLAIMED,
-// RETURNING). So no item is overlooked: one that becomes READY has lowered both words after every scan that did not see it began, and one
+// RETURNING; promote.h). So no item is overlooked: one that becomes READY has lowered both words after every scan that did not see it began, and one
 // that its mover or a reaper returns kept every scan meanwhile from raising them.
 #pragma once
 
@@ -21,8 +21,5 @@ inline bool something_due(const StreamWords& stream, std::uint64_t now_ms) {
   DueWord due{stream.due.load(std::memory_order_acquire)};
   return due.ms() != 0 && due.ms() <= now_ms;
 }
-
-/// Moves every item that is due to its priority's lane. Returns how many moved; 0 also if somebody else is at it.
-std::uint64_t promote_due(ThreadContext& me, Binding stream);
 
 }  // namespace headpond::internal

@@ -10,6 +10,25 @@ enum class Visit { go_on, stop };
 /// A gap that a walk goes over.
 struct GapAhead {
   std::uint64_t items = 0, bytes = 0;  // READY items in its rows, bytes of their payloads
+  std::uint64_t due = 0;               // delayed lane: ms, none of them is due before; 0: there are none
+  Reference before;                    // the page before it
+};
+
+/// Where the words of a gap are: in the page before it, or behind it if that came into the middle of a larger one.
+struct GapWords {
+  Word &items, &bytes, &due;
+  static GapWords of(const PageView& before, const PageView& behind) {
+    PageHeader &b = *before.header, &h = *behind.header;
+    if (h.front_of.load(std::memory_order_acquire) == before.reference.raw)
+      return {h.front_items, h.front_bytes, h.front_due};
+    return {b.gap_items, b.gap_bytes, b.gap_due};
+  }
+  GapAhead load() const {
+    return {items.load(std::memory_order_acquire),
+            bytes.load(std::memory_order_acquire),
+            due.load(std::memory_order_acquire),
+            {}};
+  }
 };
 
 /// Calls page(view) for each page, leave() when its records are done with and it is still pinned, and record(view, offset, word, id) for each record that is not FREE or SEAL. `page` may answer false: skip its
@@ -24,8 +43,9 @@ Code for_each_record(Lane& lane, OnPage on_page, OnRecord on_record, OnLeave on_
   auto follow = [&] {
     next = Reference{page.header->next.load(std::memory_order_acquire)};
     if (!next.gap()) return;
-    gap = {page.header->gap_items.load(std::memory_order_acquire),
-           page.header->gap_bytes.load(std::memory_order_acquire)};
+    const PageHeader& header = *page.header;
+    gap = {header.gap_items.load(std::memory_order_acquire), header.gap_bytes.load(std::memory_order_acquire),
+           header.gap_due.load(std::memory_order_acquire), page.reference};
   };
   Hops hops(lane.segment);
   for (int restarts = 0;;) {
@@ -44,8 +64,14 @@ Code for_each_record(Lane& lane, OnPage on_page, OnRecord on_record, OnLeave on_
     }
     if (!lane.current()) return Code::not_found;
     if (hops.too_many()) return lane.damaged(page, 0, "its pages go in a circle");
-    if (next.gap())
+    if (next.gap()) {
+      if (page.header->front_of.load(std::memory_order_acquire) == gap.before.raw) {
+        Reference before = gap.before;
+        gap = GapWords{page.header->front_items, page.header->front_bytes, page.header->front_due}.load();
+        gap.before = before;
+      }
       if (Code code = on_gap(gap, page); code != Code::ok) return code;
+    }
     std::uint64_t offset = kFirstRecord, ids = 0;
     bool wanted = on_page(page);
     if (!wanted) {

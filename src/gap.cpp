@@ -11,13 +11,25 @@ namespace headpond::internal {
 std::uint64_t own_bytes(LaneKind kind, const PageView& page, std::uint64_t offset, RecordWord word) {
   auto payload = page.payload(offset, word);
   std::uint64_t before = 0;
-  if (!kind.log && kind.number == kDelayedLane) before = sizeof(DelayedPrefix);
+  if (kind.delayed()) before = sizeof(DelayedPrefix);
   if (!kind.log && kind.number == kDeadLane) {
     DeadPrefix prefix{};
     if (payload.size() >= sizeof prefix) std::memcpy(&prefix, payload.data(), sizeof prefix);
     before = sizeof prefix + prefix.reason_bytes;
   }
   return payload.size() - std::min<std::uint64_t>(payload.size(), before);
+}
+
+std::uint64_t due_of(const PageView& page, std::uint64_t offset, RecordWord word) {
+  DelayedPrefix prefix{};
+  auto payload = page.payload(offset, word);
+  if (payload.size() >= sizeof prefix) std::memcpy(&prefix, payload.data(), sizeof prefix);
+  return std::max<std::uint64_t>(prefix.due_ms, 1);
+}
+
+void weigh_item(LaneKind kind, const PageView& page, std::uint64_t offset, RecordWord word, Weight& out) {
+  out.items++, out.bytes += own_bytes(kind, page, offset, word);
+  if (kind.delayed()) out.due = sooner(out.due, due_of(page, offset, word));
 }
 
 bool weigh(LaneKind kind, const PageView& page, Weight& out) {
@@ -31,7 +43,7 @@ bool weigh(LaneKind kind, const PageView& page, Weight& out) {
     bool ready = word.state() == RecordState::ready;
     std::uint64_t extent = ready || word.state() == RecordState::done ? page.extent(offset, word) : 0;
     if (!extent) return false;
-    if (ready) out.items++, out.bytes += own_bytes(kind, page, offset, word);
+    if (ready) weigh_item(kind, page, offset, word, out);
     out.ids += word.ids(), offset += extent;
   }
   return false;

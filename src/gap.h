@@ -24,6 +24,7 @@ constexpr std::uint32_t kImageFormat = 1;
 /// What the records of an image or a page come to.
 struct Weight {
   std::uint64_t ids = 0, items = 0, bytes = 0;  // ids of all; READY items and the bytes of their payloads
+  std::uint64_t due = 0;                        // ms, delayed lane: when the first of these is due; 0: none
   std::uint64_t end = 0;                        // offset behind SEAL
 };
 
@@ -34,6 +35,13 @@ struct SpilledPage {
   PageView view;  // no reference
   Weight weight;
 };
+
+/// When the item of a record in the delayed lane is due: ms of the wall clock, 1 at the least.
+std::uint64_t due_of(const PageView& page, std::uint64_t offset, RecordWord word);
+/// The sooner of two due times; 0: never.
+constexpr std::uint64_t sooner(std::uint64_t a, std::uint64_t b) { return !a || (b && b < a) ? b : a; }
+/// Counts a READY record.
+void weigh_item(LaneKind kind, const PageView& page, std::uint64_t offset, RecordWord word, Weight& out);
 
 /// The item's own bytes: in the delayed and the dead lane others stand before them.
 std::uint64_t own_bytes(LaneKind kind, const PageView& page, std::uint64_t offset, RecordWord word);

@@ -103,6 +103,7 @@ inline bool is_live(const StreamWords& stream, Binding binding) {
 struct LaneKind {
   bool log = false;
   int number = 0;
+  constexpr bool delayed() const { return !log && number == kDelayedLane; }
 };
 
 /// Where an operation works. On the stack of one call.

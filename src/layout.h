@@ -23,7 +23,9 @@
 //       but for what a log has trimmed; below `dense_from` ids may be missing.
 //   I12 A SPILLING record on a chain stands in a page that is SPILLING by the same participant.
 //   I13 A row that is in no gap belongs to a page with `row` set that begins there; what does not is left over, and nobody reads it.
-//   I14 gap_items and gap_bytes are the sums over the gap's rows.
+//   I14 gap_items and gap_bytes are the sums over the gap's rows. In the delayed lane nothing in them is due before gap_due, which is 0 exactly
+//       if there is nothing, and neither gap_due nor a page's `due` is before the stream's. Of a gap in front of a page with front_of the
+//       words of that page count.
 //   I15 No two streams have the same id in the durable tier, parked ones included; a PARKED descriptor has that of its stream's next life.
 //   I16 A record of the posting queue is WRITING, READY or DONE; it has entries end to end. (posting.h)
 //   I17 A parked lane's items are those of its rows; all its stream's rows are live, and lie in the ids of its lanes. (park.h)
@@ -41,7 +43,7 @@
 namespace headpond::internal {
 
 constexpr std::uint64_t kMagic = 0x31646e6f70646165ULL;  // "eadpond1"
-constexpr std::uint32_t kLayoutVersion = 2;
+constexpr std::uint32_t kLayoutVersion = 3;
 
 constexpr std::uint32_t kUnit = 1024;             // the smallest page; pages are whole units
 constexpr std::uint32_t kMaxParticipants = 4094;  // and a spare slot, from which a full table is reaped
@@ -235,6 +237,13 @@ struct PageHeader {
   // the stream's section, or by the refiller before the link.
   Word gap_items;
   Word gap_bytes;
+  Word gap_due;  // delayed lane: ms, nothing in the gap is due before; 0: nothing is in it
+  // Of the gap in front, if it is behind the page that front_of names: by who refills in a gap's middle, before the link; front_of also in the
+  // stream's section. So one store, that of the link, ends the words of one gap and begins those of two.
+  Word front_of;  // Reference
+  Word front_items;
+  Word front_bytes;
+  Word front_due;
   alignas(64) Word head;  // Hint: plain store by claimers; nothing READY below while the epoch is the same
   std::atomic<std::uint32_t> done;  // all below this offset is DONE; plain store, may be stale
 };
@@ -382,6 +391,8 @@ constexpr std::uint64_t layout_hash() {
                           offsetof(StreamWords, id),
                           offsetof(PageHeader, epoch),
                           offsetof(PageHeader, gap_items),
+                          offsetof(PageHeader, gap_due),
+                          offsetof(PageHeader, front_of),
                           offsetof(LaneWords, gap_version),
                           offsetof(Header, tier_store),
                           offsetof(Header, rebuilt),

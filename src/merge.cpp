@@ -85,7 +85,8 @@ Status Merge::read_row(MergedLane& merged, std::uint64_t stream, const TierSpan&
     return {};
   }
   const SpilledPage& page = **laid;
-  merged.rows[span.first] = {page.last, page.weight.items, page.weight.bytes, page.view.bytes, false};
+  merged.rows[span.first] = {page.last, page.weight.items, page.weight.bytes, page.view.bytes,
+                             false,     page.weight.due};
   Changes& changes = changes_[stream];
   std::uint64_t id = page.first, cleared = names_.at(stream).cleared_upto;
   for (std::uint64_t offset = kFirstRecord; id <= page.last;) {
@@ -237,7 +238,9 @@ Status Merge::store(std::uint64_t stream, MergedLane& merged, std::vector<RowIma
                      .created_ms = sys::wall_ms(),
                      .bytes = image.image()});
     merged.rows[image.first()] = {image.last(), image.weight().items, image.weight().bytes,
-                                  image.page_bytes(), false};
+                                  image.page_bytes(), false,
+                                  // looked at again by who asks
+                                  merged.kind.delayed() && image.weight().items ? 1u : 0u};
   }
   return tier_.store(pages, soon());
 }

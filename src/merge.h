@@ -24,6 +24,7 @@ class RowImage;
 struct MergedRow {
   std::uint64_t last = 0, items = 0, bytes = 0, page_bytes = 0;
   bool damaged = false;
+  std::uint64_t due = 0;  // ms, delayed lane: nothing is due before; 0: nothing is in it
 };
 
 /// A lane that has items in the store.

@@ -4,8 +4,8 @@
 #include <utility>
 #include <vector>
 
-#include "delay.h"
 #include "lease.h"
+#include "promote.h"
 #include "queue_lanes.h"
 #include "refill.h"
 #include "unlink.h"
@@ -25,12 +25,13 @@ Code claim_next(ThreadContext& me, Binding binding, bool look, Status& error, Us
   StreamWords& stream = me.pond->segment().stream(binding.index());
   for (bool again = true; again;) {
     again = false;
+    Promoted promoted;
     std::uint32_t policy = stream.policy.load(std::memory_order_relaxed);
     if (policy & kPaused) [[unlikely]]
       return Lane(me, binding, 0).current() ? Code::paused : Code::not_found;
     if (stream.lanes.load(std::memory_order_acquire) >> kDelayedLane & 1 &&
         something_due(stream, sys::wall_ms())) [[unlikely]]
-      promote_due(me, binding);
+      promoted = promote_due(me, binding);
     if (policy & kLeased && ++me.claims_made % 64 == 0) [[unlikely]]
       look_at_leases(me, binding);
     Code code = by_priority(stream, [&](int number) {
@@ -82,6 +83,12 @@ Code claim_next(ThreadContext& me, Binding binding, bool look, Status& error, Us
         return Code::ok;
       }
     });
+    if (code == Code::empty && promoted.more) {  // others took what had come back
+      again = true;
+      continue;
+    }
+    if (code == Code::empty && !promoted.failed.ok()) [[unlikely]]
+      return error = std::move(promoted.failed), error.code();
     if (code != Code::empty || !look) return code;
     again = look_around(me, binding);
     if (!again) return Code::empty;

@@ -52,7 +52,7 @@ bool copy_page(const Lane& lane, const PageView& page, std::uint64_t end, PageCo
     if (!extent || (!ready && word.state() != RecordState::done)) return false;
     if (word.owner() != 0) word = word.acked();
     if (ready) {
-      weight.items++, weight.bytes += own_bytes(kind, page, offset, word);
+      weigh_item(kind, page, offset, word, weight);
     } else {
       head = record_bytes(0, word.flags());
       std::memset(base + offset + head, 0, extent - head);

@@ -66,6 +66,7 @@ bool LeavingStream::mark_lane(LeavingLane& out) {
     if (!lane.pin(next, page) || !lane.current() ||
         page.bytes > lane.segment.limit_bytes() / kLargestSpilledPart)
       return false;
+    if (next.gap() && lane.kind().delayed()) return false;  // these must be seen when they are due
     if (next.gap() && end < id_of(page, 0)) out.gaps.push_back({end, id_of(page, 0) - 1});
     if (!mark_page(lane, page)) return false;
     out.pages.push_back({.view = page, .first = id_of(page, 0), .end = 0, .copy = {}});

@@ -100,7 +100,8 @@ Status Queue::cancel(ItemId id) {
         moved = ++changes;
         return Code::ok;
       }
-      if (over) unlink_done(lane, over);
+      // Not from between others in the delayed lane: see spill.h.
+      if (over) unlink_done(lane, n == kDelayedLane ? Reference{} : over);
     }
     return Code::ok;
   };

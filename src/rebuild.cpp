@@ -3,13 +3,10 @@
 #include <algorithm>
 #include <map>
 
-#include "delay.h"
 #include "directory.h"
-#include "each.h"
 #include "merge.h"
 #include "recovery.h"
 #include "recovery_table.h"
-#include "refill.h"
 #include "tier_side.h"
 #include "unpark.h"
 
@@ -98,10 +95,16 @@ class Rebuild {
     for (auto at = merged.lanes.begin(); at != merged.lanes.end();) {
       const std::uint64_t id = at->first >> 4;
       const TierNames& names = in_use_.at(at->first);
-      for (lanes.clear(); at != merged.lanes.end() && at->first >> 4 == id; ++at)
-        if (!at->second.rows.empty()) lanes.push_back(parked_lane(at->second));
+      std::uint64_t due = 0;  // of its delayed items, the first
+      for (lanes.clear(); at != merged.lanes.end() && at->first >> 4 == id; ++at) {
+        if (at->second.rows.empty()) continue;
+        lanes.push_back(parked_lane(at->second));
+        // what is damaged is met when it is looked for
+        for (const auto& [first, row] : at->second.rows)
+          if (at->second.kind.delayed()) due = sooner(due, row.damaged ? 1 : row.due);
+      }
       if (lanes.empty()) continue;
-      if (Status back = park(id, names, lanes); !back) return back;
+      if (Status back = park(id, names, lanes, due); !back) return back;
     }
     return {};
   }
@@ -117,7 +120,8 @@ class Rebuild {
   }
 
   /// A descriptor of a moment, which is parked as it is made.
-  Status park(std::uint64_t id, const TierNames& names, const std::vector<ParkedLane>& lanes) {
+  Status park(std::uint64_t id, const TierNames& names, const std::vector<ParkedLane>& lanes,
+              std::uint64_t due_ms) {
     const Key key{static_cast<Kind>(names.kind), names.scope, names.ns, names.name, {}};
     Directory directory(me_);
     auto made = directory.find_or_create(key);
@@ -125,55 +129,30 @@ class Rebuild {
     me_.pond->touch(made->index());
     StreamWords& words = segment_.stream(made->index());
     words.id.store(id);
-    bool delayed = false;
-    for (const ParkedLane& lane : lanes) {
-      words.lanes.fetch_or(1u << lane.number);
-      delayed |= key.kind == Kind::queue && lane.number == kDelayedLane;
-    }
+    for (const ParkedLane& lane : lanes) words.lanes.fetch_or(1u << lane.number);
     if (key.kind == Kind::log) words.trimmed.store(lanes[0].first);
     for (LaneWords& lane : words.lane) lane.first.store(Reference::tomb().raw);
     if (Status kept = directory.keep_slots(*made, lanes.size()); !kept) return kept;
     if (auto parked = directory.park(*made, lanes); !parked) return parked.status();
     if (auto freed = directory.free_descriptor(*made); !freed) return freed.status();
-    return delayed ? wake_delayed(key) : Status();
+    return due_ms ? wake_delayed(key, due_ms) : Status();
   }
 
-  /// Delayed items must be seen when they are due: their stream comes back at once, with all of them in memory.
-  Status wake_delayed(const Key& key) {
+  /// Delayed items must be seen when they are due: their stream comes back at once, with a gap that says when.
+  Status wake_delayed(const Key& key, std::uint64_t due_ms) {
     auto stream = unpark(me_, key);
     if (stream.code() == Code::full)
-      return {
-          Code::full,
-          "pond " + me_.pond->name() + ": " + std::to_string(segment_.limit_bytes() >> 20) +
-              " MiB are too few for all the delayed items that come back; open it with a larger limit_bytes"};
+      return {Code::full,
+              "pond " + me_.pond->name() + ": " + std::to_string(segment_.limit_bytes() >> 20) +
+                  " MiB are too few for all the queues with delayed items that come back; open it "
+                  "with a larger limit_bytes"};
     if (!stream) return stream.status();
     Lane lane(me_, *stream, kDelayedLane);
-    for (bool more = true; more;) {
-      more = false;
-      Reference last;
-      Code code = for_each_record(
-          lane,
-          [&](const PageView& page) {
-            Reference next{page.header->next.load()};
-            if (next.gap()) last = page.reference, more = true;
-            return !more;
-          },
-          [](const PageView&, std::uint64_t, RecordWord, std::uint64_t) { return Visit::go_on; });
-      lane.unpin();
-      if (code != Code::ok) return lane.error;
-      if (more && (code = refill(lane, last)) != Code::ok) return lane.error.ok() ? Status(code) : lane.error;
-    }
     Unpin unpin{lane};
-    (void)for_each_record(lane,
-                          [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t) {
-                            DelayedPrefix prefix{};
-                            auto payload = page.payload(offset, word);
-                            if (word.state() == RecordState::ready && payload.size() >= sizeof prefix) {
-                              std::memcpy(&prefix, payload.data(), sizeof prefix);
-                              lower_due(lane, page, std::max<std::uint64_t>(prefix.due_ms, 1));
-                            }
-                            return Visit::go_on;
-                          });
+    PageView first;
+    if (!lane.pin(Reference{lane.words.first.load()}, first)) return Code::corruption;
+    first.header->gap_due.store(due_ms);
+    lane.stream.due.store(DueWord{}.next(due_ms).raw);
     return {};
   }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "due_rows.h"
 #include "each.h"
 #include "gap.h"
 #include "pages.h"
@@ -17,12 +18,13 @@ namespace {
 
 class Refiller {
  public:
-  Refiller(Lane& lane, Reference before) : lane_(lane), before_(before.without_gap()) {}
+  Refiller(Lane& lane, Reference before, std::uint64_t due_by_ms = 0)
+      : lane_(lane), before_(before.without_gap()), due_by_(due_by_ms) {}
 
   Code run() {
     Unpin unpin{lane_};
     if (Code code = find_gap(); code != Code::ok) return code == Code::fenced ? Code::ok : code;
-    auto row = load();
+    auto row = due_by_ ? find_due() : load();
     if (!row) return row.code() == Code::fenced ? Code::ok : lane_.failed(row.status());
     if (*row)
       if (Code code = build(**row); code != Code::ok) return code;
@@ -31,7 +33,7 @@ class Refiller {
       if (page_.header) give_back(lane_.me, page_, kFirstRecord + written_);
       return code == Code::fenced ? Code::ok : code;
     }
-    ring(lane_.segment, lane_.stream.bell, Wake::all);
+    if (page_.header) ring(lane_.segment, lane_.stream.bell, Wake::all);
     return Code::ok;
   }
 
@@ -82,17 +84,32 @@ class Refiller {
     return lane_.error;
   }
 
+  /// 2, for delayed items. Null: nothing is due.
+  Result<std::shared_ptr<const SpilledPage>> find_due() {
+    auto found = find_due_row(lane_, first_, end_, due_by_);
+    if (found) {
+      left_ = found->left, due_behind_ = found->due;
+      return std::move(found->row);
+    }
+    if (found.code() != Code::not_found) return found.status();
+    if (!same_gap()) return Code::fenced;
+    missing_row(lane_, first_, end_);
+    return lane_.error;
+  }
+
   Code build(const SpilledPage& row) {
     std::uint64_t bytes = row.view.bytes;
     lane_.unpin();
     auto page = allocate_with_room(lane_.me, bytes);
     if (!page) return lane_.failed(page.status());
     page_ = *page, written_ = bytes - kFirstRecord, last_ = row.last, weight_ = row.weight;
+    apart_ = lane_.kind().delayed() && row.first > first_;
     std::memcpy(page_.base + kFirstRecord, row.view.base + kFirstRecord, written_);
     PageHeader& header = *page_.header;
     header.stream.store(lane_.page_stream(), std::memory_order_relaxed);
     header.first_seq.store(row.first, std::memory_order_relaxed);
     header.row.store(1, std::memory_order_relaxed);
+    if (lane_.kind().delayed()) header.due.store(DueWord{}.next(weight_.due).raw, std::memory_order_relaxed);
     header.disturbed.store(weight_.items != weight_.ids, std::memory_order_relaxed);
     header.tail.store(
         Hint::make(static_cast<std::uint32_t>(bytes - 8), static_cast<std::uint32_t>(weight_.ids)).raw,
@@ -114,8 +131,13 @@ class Refiller {
           lane_.words.gap_version.load(std::memory_order_relaxed) != version_)
         return Code::fenced;
       if (on_its_way_out(before)) return Code::timeout;
+      GapWords words = GapWords::of(before, behind);
+      if (!page_.header && due_by_) {
+        words.due.store(due_behind_, std::memory_order_release);
+        return section->leave(), Code::ok;
+      }
       // Nothing is left in it. Of a stream that was parked that is known to the item: I17.
-      if (!page_.header && !lane_.is_log() && before.header->gap_items.load(std::memory_order_relaxed) != 0) {
+      if (!page_.header && !lane_.is_log() && words.items.load(std::memory_order_relaxed) != 0) {
         section->leave();
         missing_row(lane_, first_, end_);
         return Code::corruption;
@@ -125,16 +147,11 @@ class Refiller {
         before.header->next.store(next_.without_gap().raw, std::memory_order_release);
         return section->leave(), Code::ok;
       }
-      bool more = last_ + 1 < id_of(behind, 0);
-      auto rest = [](const Word& all, std::uint64_t mine) {
-        std::uint64_t now = all.load(std::memory_order_relaxed);
-        return now - std::min(now, mine);
-      };
-      page_.header->gap_items.store(rest(before.header->gap_items, weight_.items), std::memory_order_relaxed);
-      page_.header->gap_bytes.store(rest(before.header->gap_bytes, weight_.bytes), std::memory_order_relaxed);
-      page_.header->next.store(more ? next_.raw : next_.without_gap().raw, std::memory_order_relaxed);
+      if (behind.header->front_of.load(std::memory_order_relaxed) == before_.raw) settle(behind);
+      share_out(words.load(), last_ + 1 < id_of(behind, 0));
       lane_.words.gap_version.store(version_ + 1, std::memory_order_release);
-      before.header->next.store(page_.reference.raw, std::memory_order_release);
+      before.header->next.store(apart_ ? page_.reference.with_gap().raw : page_.reference.raw,
+                                std::memory_order_release);
       section->leave();
     }
     Word& life = lane_.segment.life(page_.reference.page()).life;
@@ -145,8 +162,37 @@ class Refiller {
     return Code::ok;
   }
 
+  /// What the gap has is before the page, in it, or behind it.
+  void share_out(const GapAhead& all, bool more) {
+    auto rest = [](std::uint64_t whole, std::uint64_t before, std::uint64_t mine) {
+      return whole - std::min(whole, before + mine);
+    };
+    PageHeader& header = *page_.header;
+    std::uint64_t items = rest(all.items, left_.items, weight_.items);
+    header.gap_items.store(items, std::memory_order_relaxed);
+    header.gap_bytes.store(rest(all.bytes, left_.bytes, weight_.bytes), std::memory_order_relaxed);
+    header.gap_due.store(!items ? 0 : due_by_ ? due_behind_ : all.due, std::memory_order_relaxed);
+    header.next.store(more ? next_.raw : next_.without_gap().raw, std::memory_order_relaxed);
+    if (!apart_) return;
+    header.front_items.store(left_.items, std::memory_order_relaxed);
+    header.front_bytes.store(left_.bytes, std::memory_order_relaxed);
+    header.front_due.store(left_.due, std::memory_order_relaxed);
+    header.front_of.store(before_.raw, std::memory_order_relaxed);
+  }
+  /// It is on the chain.
+  void settle(const PageView& page) {
+    Word& life = lane_.segment.life(page.reference.page()).life;
+    LifeWord now{life.load(std::memory_order_acquire)};
+    if (now.state() == LifeState::building)
+      life.compare_exchange_strong(now.raw, now.with(LifeState::linked, 0).raw, std::memory_order_acq_rel);
+  }
+
   Lane& lane_;
   Reference before_, next_;
+  const std::uint64_t due_by_;  // ms; 0: the first row
+  GapAhead left_;               // what is before the row
+  std::uint64_t due_behind_ = 0;
+  bool apart_ = false;  // a gap stays in front of the page
   std::uint64_t version_ = 0, first_ = 0, end_ = 0, last_ = 0, written_ = 0;  // the gap is [first_, end_)
   Weight weight_;
   NewPage page_;
@@ -155,6 +201,9 @@ class Refiller {
 }  // namespace
 
 Code refill(Lane& lane, Reference before) { return Refiller(lane, before).run(); }
+Code refill_due(Lane& lane, Reference before, std::uint64_t now_ms) {
+  return Refiller(lane, before, now_ms).run();
+}
 
 namespace {
 

@@ -84,7 +84,7 @@ Status cut_gaps(Lane& lane, std::uint64_t& taken) {
       PageView behind = in_section(lane, next);
       if (next.gap() && behind) {
         std::uint64_t begin = std::max(end_of(page), trimmed), end = std::max(id_of(behind, 0), begin);
-        items += std::min(page.header->gap_items.load(std::memory_order_relaxed), end - begin);
+        items += std::min(GapWords::of(page, behind).load().items, end - begin);
         lane.words.gap_version.fetch_add(1, std::memory_order_acq_rel);
         section->set(page.header->next, next.without_gap().raw);
         more = ++cut == kUndoRecords - 2;  // the journal is full: once more

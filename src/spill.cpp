@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "each.h"
 #include "gap.h"
 #include "page_copy.h"
 #include "pages.h"
@@ -20,6 +21,8 @@ struct Leaving {
   int hold = -1;                     // -1: the operation pin holds it
   std::uint64_t first = 0, end = 0;  // ids: its first, the one behind its last
   PageCopy copy;
+  // Nothing is left in it, and it leaves no row: delayed lane. (spill.h)
+  bool spent(const Lane& lane) const { return copy.weight.items == 0 && lane.kind().delayed(); }
 };
 
 class Spiller {
@@ -50,20 +53,26 @@ class Spiller {
   Code choose(SpillFrom from, std::uint64_t bytes) {
     PageView page;
     Reference next{lane_.words.first.load(std::memory_order_acquire)};
-    std::uint64_t before_end = 0, passed = 0, chosen = 0;
+    std::uint64_t before_end = 0, passed = 0, chosen = 0, run = 0;
+    cold_now_ = from == SpillFrom::cold && lane_.kind().delayed() ? sys::wall_ms() : 0;
     bool first = true, behind_gap = false, any_gap = from == SpillFrom::any;
     for (Hops hops(lane_.segment); next && !hops.too_many();) {
       bool after_gap = next.gap();
       behind_gap |= after_gap;
       if (!lane_.pin(next, page) || !lane_.current())
-        return out_.busy = true, Code::ok;  // it moves: another time
+        return out_.busy = true, Code::ok;                // it moves: another time
+      run = after_gap ? std::max(run, gap_bytes_) : run;  // what this page's row would lie in one gap with
       next = Reference{page.header->next.load(std::memory_order_acquire)};
+      gap_bytes_ = next.gap() ? page.header->gap_bytes.load(std::memory_order_relaxed) : 0;
       if (!next || next.is_tomb()) return Code::ok;
       std::uint64_t end = end_of(page);
       bool in_order = after_gap || before_end == id_of(page, 0);
       bool cold = any_gap || behind_gap || passed >= head_run();
-      if (!first && cold && in_order && end && goes_on(next, end) && may_go(page) &&
-          mark(page, end, after_gap || next.gap())) {
+      run += page.bytes + gap_bytes_;
+      bool went = !first && cold && in_order && end && goes_on(next, end) && may_go(page) &&
+                  run_goes_on(run) && mark(page, end, after_gap || next.gap());
+      if (!went) run = 0;
+      if (went) {
         chosen += page.bytes;
         if (leaving_.size() == kSpilledAtOnce || chosen >= bytes || leaving_.back().hold < 0) return Code::ok;
       }
@@ -81,20 +90,27 @@ class Spiller {
   }
   bool may_go(const PageView& page) {
     if (page.bytes > lane_.segment.limit_bytes() / kLargestSpilledPart) return false;
+    DueWord due{page.header->due.load(std::memory_order_relaxed)};
+    if (cold_now_ && due.ms() && due.ms() <= cold_now_) return false;  // wanted
     LifeWord life{lane_.segment.life(page.reference.page()).life.load(std::memory_order_acquire)};
     out_.busy |= life.state() == LifeState::spilling;
     return life.state() == LifeState::linked;
   }
+
+  /// Where something is due in a gap of delayed items, all its rows may have to be looked at: pages between short ones stay while others can go.
+  bool run_goes_on(std::uint64_t run) const { return !cold_now_ || run <= kMostDelayedTogether; }
 
   /// LINKED -> SPILLING(me), then the copy. False: not it, and it is LINKED again.
   bool mark(const PageView& page, std::uint64_t end, bool beside_gap) {
     if (!mark_page(lane_, page)) return false;
     Leaving leaving{.page = page, .first = id_of(page, 0), .end = end, .copy = {}};
     // Where nothing is left the page goes by itself. Beside a gap it can't: then a row of its ids alone lets its memory go.
-    if (!copy_page(lane_, page, end, leaving.copy) || (leaving.copy.weight.items == 0 && !beside_gap))
+    if (!copy_page(lane_, page, end, leaving.copy) ||
+        (leaving.copy.weight.items == 0 && !beside_gap && !lane_.kind().delayed()))
       return unmark_page(lane_, page), false;
-    if (leaving.copy.weight.items == 0) copy_ids(leaving.copy);
-    if (leaving.copy.weight.ids) page.header->row.store(1, std::memory_order_seq_cst);
+    bool spent = leaving.spent(lane_);
+    if (leaving.copy.weight.items == 0 && !spent) copy_ids(leaving.copy);
+    if (leaving.copy.weight.ids && !spent) page.header->row.store(1, std::memory_order_seq_cst);
     if ((leaving.hold = lane_.me.pond->take_hold(lane_.me)) >= 0)
       lane_.me.pond->participant().hold[leaving.hold].store(page.reference.page(), std::memory_order_seq_cst);
     leaving_.push_back(std::move(leaving));
@@ -107,8 +123,13 @@ class Spiller {
     if (!id) return id.code() == Code::not_found ? Code::not_found : lane_.failed(id.status());
     id_ = *id;
     std::vector<TierPage> rows;
+    std::vector<std::uint64_t> old_rows;
     std::uint64_t now = sys::wall_ms();
     for (const Leaving& leaving : leaving_) {
+      if (leaving.spent(lane_)) {
+        if (leaving.page.header->row.load(std::memory_order_acquire)) old_rows.push_back(leaving.first);
+        continue;
+      }
       if (leaving.copy.weight.ids == 0) continue;  // sealed empty: nothing to bring back
       rows.push_back({.stream = id_,
                       .first = leaving.first,
@@ -120,8 +141,17 @@ class Spiller {
     }
     auto tier = lane_.me.pond->tier_side().tier(lane_.me);
     if (!tier) return lane_.failed(tier.status());
-    if (rows.empty()) return Code::ok;
-    Status stored = (*tier)->store(rows, sys::precise_us() + kStorePatienceUs);
+    Status stored;
+    if (!rows.empty()) stored = (*tier)->store(rows, sys::precise_us() + kStorePatienceUs);
+    if (stored.ok() && !old_rows.empty()) {
+      stored = (*tier)->erase(id_, old_rows, sys::precise_us() + kStorePatienceUs);
+      lane_.me.pond->tier_side().note_erased();
+    }
+    if (stored.ok() && lane_.kind().delayed())
+      for (const Leaving& leaving : leaving_)
+        lane_.me.pond->tier_side().due_rows().put(
+            id_, {leaving.first, leaving.end - 1, leaving.copy.weight.items, leaving.copy.weight.bytes,
+                  leaving.copy.weight.due});
     if (!stored && !lane_.current()) return Code::not_found;  // cleared meanwhile, and its name forgotten
     return stored ? Code::ok : lane_.failed(stored);
   }
@@ -149,16 +179,24 @@ class Spiller {
     if (!link.gap() && end_of(before) != leaving.first) return false;
     PageView behind = in_section(lane_, next.without_gap());
     if (!behind || (!next.gap() && id_of(behind, 0) != leaving.end)) return false;
-    std::uint64_t items = leaving.copy.weight.items, bytes = leaving.copy.weight.bytes;
-    for (const PageView* side : {&before, &page}) {
-      if (!Reference{side->header->next.load(std::memory_order_relaxed)}.gap()) continue;
-      items += side->header->gap_items.load(std::memory_order_relaxed);
-      bytes += side->header->gap_bytes.load(std::memory_order_relaxed);
+    GapAhead gap{leaving.copy.weight.items, leaving.copy.weight.bytes, leaving.copy.weight.due, {}};
+    auto add = [&](const GapAhead& other) {
+      gap.items += other.items, gap.bytes += other.bytes, gap.due = sooner(gap.due, other.due);
+    };
+    if (link.gap()) add(GapWords::of(before, page).load());
+    if (next.gap()) add(GapWords::of(page, behind).load());
+    if (leaving.spent(lane_)) {  // a hole from here on; never undone, and it stays true
+      Word& dense = lane_.words.dense_from;
+      dense.store(std::max(dense.load(std::memory_order_relaxed), id_of(behind, 0)),
+                  std::memory_order_release);
     }
     // Never undone: who parks sees that the chain was touched, even where a dying spiller's journal takes the change back.
     lane_.words.gap_version.fetch_add(1, std::memory_order_acq_rel);
     // The counts before the gap bit: who sees the one finds the others.
-    section->set(before.header->gap_items, items), section->set(before.header->gap_bytes, bytes);
+    section->set(before.header->gap_items, gap.items), section->set(before.header->gap_bytes, gap.bytes);
+    section->set(before.header->gap_due, gap.due);
+    if (behind.header->front_of.load(std::memory_order_relaxed) == before.reference.raw)
+      section->set(behind.header->front_of, 0);  // of a gap that was there before
     section->set(before.header->next, next.with_gap().raw);
     Word& life = lane_.segment.life(page.reference.page()).life;
     LifeWord now{life.load(std::memory_order_acquire)};
@@ -207,7 +245,7 @@ class Spiller {
 
   Lane& lane_;
   Spilled& out_;
-  std::uint64_t id_ = 0;
+  std::uint64_t id_ = 0, cold_now_ = 0, gap_bytes_ = 0;
   bool stayed_ = false;
   Status failed_;
   std::vector<Leaving> leaving_;
@@ -238,7 +276,7 @@ Status spill_some(ThreadContext& me, std::uint64_t bytes, Spilled& out,
   }
   std::stable_sort(victims.begin(), victims.end(),
                    [](const Victim& a, const Victim& b) { return a.last_use < b.last_use; });
-  constexpr int kOrder[] = {kDeadLane, 0, 1, 2, 3, 4, 5, 6, 7};
+  constexpr int kOrder[] = {kDeadLane, kDelayedLane, 0, 1, 2, 3, 4, 5, 6, 7};
   for (SpillFrom from : passes) {
     for (const Victim& victim : victims) {
       me.pond->touch(victim.stream.index());

@@ -14,6 +14,10 @@
 //   the commit of 5   a journal                         undone: as above
 //   6                 page LIMBO, the gap in place      RETIRED
 //
+// In the delayed lane the row says when its first item is due, and 5 puts that to the gap's words; a page with nothing left in it goes too, and leaves
+// no row: the one that it had is erased in 3, and `dense_from` allows the hole from 5 on. Others can be unlinked wherever they stand; there that would
+// leave a hole without a gap, and nothing behind it could leave.
+//
 // Between 4 and the end of 5 no system call: who meets SPILLING there answers `timeout`, not `empty`.
 #pragma once
 
@@ -31,11 +35,13 @@ struct Spilled {
 
 /// Which pages of a lane may go.
 enum class SpillFrom : std::uint8_t {
-  cold,  // behind the first gap, or behind the head run if there is none
+  cold,  // behind the first gap, or behind the head run if there is none; of delayed items what is not due
   any,   // all but the first and the last
 };
 
 constexpr std::size_t kSpilledAtOnce = 16;
+/// Bytes of delayed items in one gap, about, while cold pages can go elsewhere.
+constexpr std::uint64_t kMostDelayedTogether = 4 << 20;
 
 /// Spills up to kSpilledAtOnce pages of the lane, at least one or until `bytes` have left if it can, in one transaction. ok: perhaps none could go. Else what
 /// the tier or the section answered: nothing happened but to the pages in `out`. Pins and unpins.
@@ -46,8 +52,8 @@ inline std::uint64_t spill_step(const Segment& segment) {
   return std::min<std::uint64_t>(kSpilledAtOnce * segment.max_page_bytes(), segment.limit_bytes() / 8);
 }
 
-/// Spills about `bytes` from whatever was not used for longest, pass by pass until one has moved something: `cold` pages of all lanes, then `any`. Dead letters before items, low priorities
-/// before high ones; delayed items never, they must be seen when they are due. Answers as above.
+/// Spills about `bytes` from whatever was not used for longest, pass by pass until one has moved something: `cold` pages of all lanes, then `any`. Dead letters before delayed
+/// items, these before items, low priorities before high ones. Answers as above.
 Status spill_some(ThreadContext& me, std::uint64_t bytes, Spilled& out,
                   std::initializer_list<SpillFrom> passes = {SpillFrom::cold, SpillFrom::any});
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "due_rows.h"
 #include "lane.h"
 #include "tier.h"
 
@@ -74,6 +75,8 @@ class TierSide {
   /// Rows of logs that were read last: they never change. Null: not there.
   std::shared_ptr<const SpilledPage> cached(std::uint64_t stream, std::uint64_t seq);
   void cache(std::shared_ptr<const SpilledPage> row);
+  /// What is known of rows of delayed items.
+  DueRows& due_rows() { return due_rows_; }
 
  private:
   static Result<std::uint64_t> give_id(Lane& lane);
@@ -96,6 +99,7 @@ class TierSide {
   std::atomic<bool> deaths_{false}, erased_{false};
   std::array<std::shared_ptr<const SpilledPage>, 8> cache_;
   std::size_t next_in_cache_ = 0;
+  DueRows due_rows_;
 };
 
 }  // namespace headpond::internal

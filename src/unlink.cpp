@@ -1,5 +1,6 @@
 #include "unlink.h"
 
+#include "each.h"
 #include "pages.h"
 #include "section.h"
 #include "tier_side.h"
@@ -25,14 +26,20 @@ bool is_linked(const Lane& lane, const PageView& page) {
          LifeState::linked;
 }
 
+bool empty_gap(const Lane& lane, const PageView& page, Reference next) {
+  PageView behind = lane.kind().delayed() ? in_section(lane, next) : PageView{};
+  return behind && GapWords::of(page, behind).load().items == 0;
+}
+
 /// `next` is what was read before: what is not 0 stands still in this section, while a builder may end a 0 at any time. The ends of a gap
-/// stay: they say which ids are in it. But a log's first page goes when all of the gap behind it is trimmed.
+/// stay: they say which ids are in it. But a log's first page goes when all of the gap behind it is trimmed, that of the delayed lane when nothing is
+/// in it: then it has no rows.
 bool may_go(const Lane& lane, const PageView& before, const PageView& page, Reference next) {
   if (next.raw == 0) return false;  // a builder may be on its way: the last page stays
   if (state_of(lane) == StreamState::parked)
     return !before && is_linked(lane, page) && (lane.is_log() || advance_done(page));
   if (before && Reference{before.header->next.load(std::memory_order_relaxed)}.gap()) return false;
-  if (next.gap() && (before || !lane.is_log())) return false;
+  if (next.gap() && (before || (!lane.is_log() && !empty_gap(lane, page, next)))) return false;
   bool tombed = state_of(lane) == StreamState::tombed;
   if (next.is_tomb() && !tombed) return false;
   return is_linked(lane, page) && (lane.is_log() && !tombed ? trimmed_away(lane, page) : advance_done(page));

@@ -48,6 +48,11 @@ class Chains {
       seal(first);
       first.header->gap_items.store(lane.items, std::memory_order_relaxed);
       first.header->gap_bytes.store(lane.bytes, std::memory_order_relaxed);
+      // When these are due is not known: whoever looks finds out.
+      if (lane.number == kDelayedLane) {
+        first.header->gap_due.store(1, std::memory_order_relaxed);
+        words_.due.store(DueWord{}.next(1).raw, std::memory_order_relaxed);
+      }
       section_.set(first.header->next, tail.reference.with_gap().raw);
     }
     section_.set(to.first, first.reference.raw);

@@ -39,7 +39,8 @@ class Verifier {
     Binding stream;
     int lane;
     std::uint32_t page;  // before it
-    std::uint64_t begin, end, items, bytes;
+    std::uint64_t begin, end;
+    GapAhead said;
   };
 
   Status once(Findings& out) {
@@ -87,25 +88,34 @@ class Verifier {
     auto problem = [&](const std::string& what) {
       out.problems.push_back(what + " (" + where(gap.stream, gap.lane, gap.page) + ")");
     };
-    std::uint64_t next = std::max(gap.begin, trimmed);
-    while (next < gap.end && next >= dense) {
+    const bool delayed = lane.kind().delayed();  // their gaps' words are exact below `dense_from`, too
+    std::uint64_t next = std::max(gap.begin, trimmed), due = 0;
+    while (next < gap.end && (next >= dense || delayed)) {
       auto row = read_row(lane, next, false);
+      if (next < dense && (row ? (*row)->first >= gap.end : row.code() == Code::not_found)) break;
       if (!row && row.code() != Code::not_found && row.code() != Code::corruption) return row.status();
       if (!row)
         return problem("I11: the gap of ids " + std::to_string(gap.begin) + " to " +
                        std::to_string(gap.end - 1) + " has no row that can be read from id " +
                        std::to_string(next) + " on"),
                Status{};
-      if ((next == gap.begin && (*row)->first != next) || (*row)->last >= gap.end)
+      if ((next == gap.begin && next >= dense && (*row)->first != next) || (*row)->last >= gap.end)
         problem("I11: the row of ids " + std::to_string((*row)->first) + " to " +
                 std::to_string((*row)->last) + " sticks out of its gap");
       items += (*row)->weight.items, bytes += (*row)->weight.bytes, out.records += (*row)->weight.ids;
+      due = sooner(due, (*row)->weight.due);
       next = (*row)->last + 1, out.rows++;
     }
-    if (trimmed <= gap.begin && dense <= gap.begin && (items != gap.items || bytes != gap.bytes))
+    if (trimmed <= gap.begin && (dense <= gap.begin || delayed) &&
+        (items != gap.said.items || bytes != gap.said.bytes))
       problem("I14: the gap has " + std::to_string(items) + " items of " + std::to_string(bytes) +
-              " bytes, and is said to have " + std::to_string(gap.items) + " of " +
-              std::to_string(gap.bytes));
+              " bytes, and is said to have " + std::to_string(gap.said.items) + " of " +
+              std::to_string(gap.said.bytes));
+    DueWord all{delayed ? lane.stream.due.load(std::memory_order_acquire) : 0};
+    if (delayed && due && (!gap.said.due || gap.said.due > due || !all.ms() || all.ms() > due))
+      problem("I14: something in the gap is due at " + std::to_string(due) +
+              ", and the gap is said to have nothing before " + std::to_string(gap.said.due) +
+              ", the stream before " + std::to_string(all.ms()));
     return {};
   }
 
@@ -198,9 +208,12 @@ class Verifier {
 
   void note_gap(Binding stream, int number, const PageView& page, std::uint64_t begin, Reference next) {
     if (!next || !segment_.backed(next.page())) return;  // the walk says so
-    auto& behind = *reinterpret_cast<PageHeader*>(segment_.page(next.page()));
-    gaps_.push_back({stream, number, page.reference.page(), begin, behind.first_seq.load(),
-                     page.header->gap_items.load(), page.header->gap_bytes.load()});
+    PageView behind{next.without_gap(), reinterpret_cast<PageHeader*>(segment_.page(next.page())),
+                    segment_.page(next.page()), 0},
+        before = page;
+    before.reference = page.reference.without_gap();
+    gaps_.push_back({stream, number, page.reference.page(), begin, id_of(behind, 0),
+                     GapWords::of(before, behind).load()});
   }
 
   /// I8: whoever a record names is there.

@@ -78,7 +78,8 @@ constexpr Bugs  // 192 and on: followers, delayed items, trim, cause of death, t
   kAckUnheld = bug(101),
   kRowFlagLate = bug(102), kSpillOverHole = bug(103), kRefillNoClose = bug(104), kRefillUnflagged = bug(105), kRefillExact = bug(106), kRowGoesAtRefill = bug(107), kRowGoesInGap = bug(108), kClaimPassesGap = bug(109),
   kGapEndUnchecked = bug(110), kGapRowExact = bug(111), kSpillUnconfirmed = bug(112), kRefillUnconfirmed = bug(113), kClearJournalLate = bug(114), kClearGapsStay = bug(115), kRefillPastGap = bug(116), kRowBeforePage = bug(117), kForgetEarly = bug(118), kRowWithPage = bug(119), kNoLeftoverSweep = bug(120), kSweepListLate = bug(121), kSweepUnvalidated = bug(122), kSweepGapsOnly = bug(123),
-  kParkNotTaken = bug(124), kParkNoVersion = bug(125), kParkDoneFirst = bug(126), kParkReapBack = bug(127), kParkRowsGo = bug(155), kParkLeavesRows = bug(156), kUnparkNamedEarly = bug(157), kUnparkDense = bug(158), kReapGapBit = bug(159), kParkReapFirst = bug(160), kRefillBesideSpill = bug(161), kClearParkedQuiet = bug(162), kClearOverPark = bug(163), kUnparkLivesLate = bug(164), kParkSweepUnsettled = bug(165);
+  kParkNotTaken = bug(124), kParkNoVersion = bug(125), kParkDoneFirst = bug(126), kParkReapBack = bug(127), kParkRowsGo = bug(155), kParkLeavesRows = bug(156), kUnparkNamedEarly = bug(157), kUnparkDense = bug(158), kReapGapBit = bug(159), kParkReapFirst = bug(160), kRefillBesideSpill = bug(161), kClearParkedQuiet = bug(162), kClearOverPark = bug(163), kUnparkLivesLate = bug(164), kParkSweepUnsettled = bug(165),
+  kDueOverGap = bug(166), kSplitNoRest = bug(167), kSplitStored = bug(168), kFrontStays = bug(169), kGapDueForgotten = bug(170), kRefillDueLate = bug(172), kSpentRowStays = bug(173), kSpentDense = bug(174), kRefillNoHelp = bug(175);
 // clang-format on
 struct BugName {
   const char* name;
@@ -284,6 +285,15 @@ constexpr BugName kBugs[] = {
     {"due_wake_one", kDueWakeOne, "who lowers `due` wakes one waiter"},
     {"due_no_wake", kDueNoWake, "who lowers `due` wakes nobody"},
     {"due_no_alarm", kDueNoAlarm, "waits do not end at `due`"},
+    {"due_over_gap", kDueOverGap, "a scan does not count what is in a gap"},
+    {"split_no_rest", kSplitNoRest, "a refill in the middle of a gap says nothing of what is behind it"},
+    {"split_stored", kSplitStored, "it changes the words of the gap in front once it is linked"},
+    {"front_stays", kFrontStays, "a spiller leaves the words of an old gap in front of the page behind"},
+    {"gap_due_forgotten", kGapDueForgotten, "a spilled page's due time takes the place of the gap's"},
+    {"refill_no_help", kRefillNoHelp, "a page is refilled before one that is on the chain and still BUILDING"},
+    {"refill_due_late", kRefillDueLate, "a refilled page has no due time until it is LINKED"},
+    {"spent_row_stays", kSpentRowStays, "a spent page is spilled, and its old row stays"},
+    {"spent_dense", kSpentDense, "a spent page leaves no row, and `dense` is not raised"},
     {"due_wake_always", kDueWakeAlways, "VARIANT (holds): every push of a delayed item wakes all"},
     {"trim_unlink_first", kTrimUnlinkFirst, "pages are unlinked before `trimmed` is stored"},
     {"trim_stored", kTrimStored, "`trimmed` is stored, not compared"},

@@ -21,6 +21,7 @@ struct Scenario {
   int descriptors = 2;
   bool allocator = false;      // pages are allocated and freed in the allocator's section, not in one step
   const char* due = nullptr;   // the due time of each item: stream B is a lane of delayed items, both lanes share A's bell
+  const char* late = nullptr;  // its pages at the start, with one item each: . spent, o in memory, r a row in a gap, _ the tail; the items come first
   bool touch = false;          // sets of streams and owners
   int limit = 0;               // a record with so many claims is buried in stream B, with its cause of death
   bool order = false;          // claims look back at what they have passed, and their order is checked
@@ -45,6 +46,7 @@ class Model {
   Model(const Scenario& scenario, Bugs bug_set) : sc(scenario), bugs(bug_set), procs(scenario.script.size()) {}
   State initial();
   void rebuilt(State& s);
+  void lay_delayed(State& s);
   int step(State& s, int me, char op);
   int named(State& s, int me, char op);
   int operate(State& s, int me, char op, int k);
@@ -126,6 +128,8 @@ class Model {
       case A_HEAD: return page_at(s, a & 7).head;
       case A_NEXT: return page_at(s, a & 7).next;
       case A_LIFE: return page_at(s, a & 7).life;
+      case A_GAP: return page_at(s, a & 7).gap_word;
+      case A_FRONT: return page_at(s, a & 7).front_of;
     }
     switch (a & 0xfc) {
       case A_TAILP: return s.stream[a & 3].tailp;
@@ -248,6 +252,27 @@ class Model {
     return nullptr;
   }
   Row* row_after(State& s, int k, int seq, int end);
+  // Of a gap of delayed items. A refill in its middle says of both parts in the page that it puts there.
+  u16 word_of_gap(const State& s, u16 before, u16 behind) const {
+    const Page& g = s.page[page_of(behind)];
+    return g.front_of == before ? g.front_word : s.page[page_of(before)].gap_word;
+  }
+  u16 word_of(const u32* words) const {
+    u16 all = 0;
+    for (int off = 0; off < sc.slots; off += size_of(words[off])) {
+      if (state_of(words[off]) == SEAL || !size_of(words[off])) break;
+      if (state_of(words[off]) == READY) all = gaps_of(all, gap_word(due_of(rec(words[off]).item), 1));
+    }
+    return all;
+  }
+  u16 word_of_rows(const State& s, int from, int to) const {
+    u16 all = 0;
+    for (const Row& row : s.row)
+      if (row.count && row.first_seq >= from && row.first_seq < to) all = gaps_of(all, word_of(row.word));
+    return all;
+  }
+  void check_gaps(const State&);
+  bool due_in_gap(const State&) const;
   void delete_row(State& s, int first_seq);
   bool moves() const {
     for (const std::string& script : sc.script)

@@ -1,6 +1,7 @@
 // Followers, delayed items, trim, causes of death, touched sets, reservations: their scenarios and seeds.
 static Scenario log_of(Scenario s) { return s.log = true, s; }
 static Scenario due_at(const char* due, Scenario s) { return s.due = due, s; }
+static Scenario late(const char* pages, Scenario s) { return s.late = pages, s; }
 static Scenario buried_at(int limit, Scenario s) { return s.limit = limit, s; }
 static Scenario touched(Scenario s) { return s.touch = true, s; }
 static Scenario ordered(Scenario s) { return s.order = true, s; }
@@ -30,6 +31,15 @@ static const std::vector<Scenario> kRules = {
     due_at("1", {"delaywaitx", 3, 3, 0, {"+", "z", "%", "x"}, 1, false, "a pusher dies between `due` and its wake"}),
     due_at("1", {"delayherd", 3, 3, 0, {"+", "z%", "%"}, 0, false, "two waiters, one item"}),
     due_at("11", {"delaylife", 4, 2, 0, {"++", "z*m*"}, 1, false, "drained pages of the lane are recycled"}),
+
+    due_at("21", late(".rr_", {"delaygap", 5, 2, 0, {"z*", "*"}, 1, false, "two scans, a gap of which the second row is due first"})),
+    due_at("213", late(".rrr_", {"delaymiddle", 5, 2, 0, {"z*", "F"}, 1, false, "the row in the middle is due first, another refills"})),
+    due_at("12", late("oo_", {"delayspill", 5, 2, 0, {"S", "z*"}, 1, false, "a page is spilled while a scan passes"})),
+    due_at("213", late(".oo_", {"delayspills", 5, 2, 0, {"SS", "z*"}, 1, false, "it is spilled beside a gap"})),
+    due_at("211", late(".ror_", {"delayjoin", 6, 2, 0, {"S", "z*", "*"}, 0, false, "two gaps become one under scans"})),
+    due_at("21", late(".or_", {"delayagain", 6, 2, 0, {"z*S", "*"}, 1, false, "what came back goes out again, spent"})),
+    due_at("12", late(".or_", {"delayspent", 5, 2, 0, {"z*S", "F"}, 1, false, "a spent page goes out beside a gap"})),
+    due_at("321", late(".rrr_", {"delayfront", 6, 2, 0, {"z*z*S"}, 1, false, "a page comes before one that came into the middle, and goes out again"})),
 
     log_of({"trim", 4, 2, 3, {"/-", "//"}, 2, true, "one trims, one reads on"}),
     log_of({"trimpush", 4, 2, 2, {"/-", "/p/"}, 1, true, "and appends"}),
@@ -147,6 +157,15 @@ static const std::vector<Seed> kRuleSeeds = {
     {"due_no_wake", "delaywait", 0, "e"},
     {"due_no_alarm", "delaywait", 0, "e"},
     {"due_wake_one", "delaywait2", 0, "e"},
+    {"due_over_gap", "delaygap", 0, "ke"},
+    {"split_no_rest", "delaymiddle", 0, "ke"},
+    {"split_stored", "delaymiddle", 1, "k"},
+    {"front_stays", "delayfront", 0, "ke"},
+    {"gap_due_forgotten", "delayspills", 0, "ke"},
+    {"refill_no_help", "delaymiddle", 0, "k"},
+    {"refill_due_late", "delaygap", 0, "ke"},
+    {"spent_row_stays", "delayagain", 0, "ke"},
+    {"spent_dense", "delayspent", 0, "ke"},
     {"trim_unlink_first", "trim", 0, "ke"},
     {"trim_stored", "trim2", 0, "e"},
     {"trim_not_reread", "trim", 0, "e"},

@@ -5,6 +5,7 @@
 //   lease         deadline 4 | EXPIRED 1 | claims 3         beside each record; good only for the claim with the same claims
 //     or a stamp  pid 4 | 0 | claims 0 | cited 3 | kind 2   no lease has claims 0. BIRTH: since then; DEATH: `pid` died holding the claim `cited`
 //   due           earliest 4 (0: none) | version 8          of a page and of a stream of delayed items
+//   gap word      earliest 4 (0: none) | items              of a gap of delayed items: what is READY in its rows
 //   source        page reference 16 | offset 3 | claims 3     in the space of a record that is being moved here
 //   life          generation 8 | state 4 | owner 4         type-stable table, one word per page
 //   reference     generation 8 | gap 1 | page + 1          names a page in ONE life; 0 is null; in `next`, gap says that the ids between
@@ -51,6 +52,9 @@ inline int due_earliest(u16 d) { return d & 15; }
 inline int due_version(u16 d) { return d >> 4; }
 inline int sooner(int a, int b) { return !a ? b : !b || a < b ? a : b; }  // 0: never
 constexpr int kForever = 15;                                              // the end of time
+inline u16 gap_word(int earliest, int items) { return earliest | items << 4; }
+inline int gap_items(u16 w) { return w >> 4; }
+inline u16 gaps_of(u16 a, u16 b) { return gap_word(sooner(a & 15, b & 15), gap_items(a) + gap_items(b)); }
 
 // --------------------------------------------------------------------------------------------------------------- page
 // LIMBO: off the chain, perhaps uncommitted. RETIRED: off the chain for good, may be recycled.
@@ -78,6 +82,8 @@ struct Page {
   u16 life, next, prev, tail, head;
   u8 first_seq, stream, epoch, has_row;  // has_row: a row of the durable tier may bear its first id
   u16 due, owners;                       // owners: a bit for each that has named itself here
+  u16 gap_word;                          // of the gap behind, unless that is
+  u16 front_of, front_word;              // the gap in front, behind the page that front_of names
   u32 word[kMaxSlots];
   u32 source[kMaxSlots];  // of a move
   u16 lease[kMaxSlots];
@@ -128,6 +134,7 @@ struct Proc {
   u8 now, least, least_here, unclean, unclean_here, scan_off, scanning;  // a scan of delayed items, with its clock and what it has met
   u8 alarm, waits, lowered, looked;                                      // when a waiter's wait ends; a pusher's due was the earliest
   u8 after, below;                                                       // a log's reader: the next id wanted; a trimmer: where it ends
+  u16 due_gap, gap_from;  // a scan: the page before a gap with something due; the page that it comes from, over a gap
   u16 due, due_here, scan_page, place, had, must;                        // place: a log's reader begins there; had, must: items seen, items there
   u8 clean, start;       // a claim: its walk met nothing that may become READY; the stream epoch at its start
   u8 cursor_epoch;       // a claimer's private cursor is good while this is the epoch of stream A
@@ -172,5 +179,5 @@ struct State {
 
 // Addresses of words that buffered stores or the undo journal name.
 // clang-format off
-enum : u8 { A_PIN = 0x00, A_HOLD = 0x10, A_TAIL = 0x20, A_HEAD = 0x28, A_REWIND = 0x30, A_TAILP = 0x34, A_HEADP = 0x38, A_FIRST = 0x3c, A_NEXT = 0x40, A_LIFE = 0x48, A_ENTRY = 0x50, A_DESC = 0x54, A_BITS = 0x58, A_FLOOR = 0x5c, A_SIZE = 0x60, A_WORD = 0x80, A_SOURCE = 0xc0 };
+enum : u8 { A_PIN = 0x00, A_HOLD = 0x10, A_TAIL = 0x20, A_HEAD = 0x28, A_REWIND = 0x30, A_TAILP = 0x34, A_HEADP = 0x38, A_FIRST = 0x3c, A_NEXT = 0x40, A_LIFE = 0x48, A_ENTRY = 0x50, A_DESC = 0x54, A_BITS = 0x58, A_FLOOR = 0x5c, A_SIZE = 0x60, A_GAP = 0x68, A_FRONT = 0x70, A_WORD = 0x80, A_SOURCE = 0xc0 };
 // clang-format on

@@ -47,6 +47,7 @@ inline int Model::scan(State& s, Proc& p, int me, int k) {
   };
   if (p.pc >= IN_PLACE && p.pc <= NK_UNPIN) return settle(s, p, k, 'd');  // no page to move to: given back
   if (p.to) return move(s, p, me, k, 'd');
+  if (p.pc >= RF_FIND && p.pc <= RF_END) return refill(s, p, me, k);
   switch (p.pc) {
     case DS_DUE:
       p.due = t.due, p.now = s.now, p.scanning = 1;
@@ -58,8 +59,15 @@ inline int Model::scan(State& s, Proc& p, int me, int k) {
     case DS_VALID: {
       bool ok = valid(s, p.r), on = p.scan_page && p.scan_page == p.r;
       p.scan_page = p.scan_off = 0;
-      if (!ok) p.due_here = p.least_here = p.unclean_here = 0;
-      return go(p, !ok ? DS_FIRST : on ? DS_WORD : DS_PAGE, "scan: page %d is in %s", page_of(p.r), ok ? "the same life" : "another life");
+      if (!ok) p.due_here = p.least_here = p.unclean_here = 0, p.gap_from = 0;
+      return go(p, !ok ? DS_FIRST : on ? DS_WORD : p.gap_from ? DS_FRONT : DS_PAGE, "scan: page %d is in %s", page_of(p.r), ok ? "the same life" : "another life");
+    }
+    case DS_FRONT: {  // over a gap: what is due in it counts
+      const Page& g = s.page[page_of(p.r)];
+      int when = g.front_of == p.gap_from ? g.front_word & 15 : p.least_here;
+      if (when && when <= p.now && !p.due_gap) p.due_gap = p.gap_from;
+      p.least = sooner(p.least, when), p.least_here = 0, p.gap_from = 0;
+      return go(p, DS_PAGE, "scan: the gap before page %d is due at %d", page_of(p.r), when);
     }
     case DS_PAGE: {
       u16 d = s.page[page_of(p.r)].due;
@@ -124,10 +132,17 @@ inline int Model::scan(State& s, Proc& p, int me, int k) {
       return go(p, DS_NEXT, raise ? "scan: the page is due at %d, version %d" : "scan: the page's word stays", due_earliest(word), due_version(word));
     }
     case DS_NEXT: {
-      u16 next = target(s.page[page_of(p.r)].next);
+      u16 word = s.page[page_of(p.r)].next, next = target(word);
+      if (word & kGap && !has(kDueOverGap)) {
+        p.had = next;
+        return go(p, DS_GAP, "scan: a gap, then page %d", page_of(next));
+      }
       if (next) p.r = next;
       return go(p, next ? DS_PIN : DS_RAISE, "scan: next page is %d", page_of(next));
     }
+    case DS_GAP:
+      p.least_here = s.page[page_of(p.r)].gap_word & 15, p.gap_from = p.r, p.r = p.had, p.had = 0;
+      return go(p, DS_PIN, "scan: page %d says that it is due at %d", page_of(p.gap_from), p.least_here);
     case DS_RAISE: {
       NEEDS_EMPTY;
       bool raise = !p.unclean && (t.due == p.due || has(kDueRaiseStored));
@@ -138,8 +153,13 @@ inline int Model::scan(State& s, Proc& p, int me, int k) {
     case DS_UNPIN:
       NEEDS_ROOM;
       store(p, A_PIN + p.pinslot, 0);
-      p.r = 0, p.due = 0, p.least = p.unclean = p.now = p.off = 0;
+      p.r = 0, p.due = 0, p.least = p.unclean = p.off = 0;
+      if (p.due_gap && !p.looked) return go(p, DS_REFILL, "scan: unpin");
+      p.now = p.due_gap = 0;
       return go(p, DS_NOTHING, "scan: unpin");
+    case DS_REFILL:
+      p.r = p.due_gap, p.due_gap = 0, p.base = s.stream[k].refills, p.cnt = 0;
+      return go(p, RF_PIN, "scan: the gap behind page %d, of version %d", page_of(p.r), p.base);
   }
   abort();
 }
@@ -149,10 +169,10 @@ inline void Model::scan_on(Proc& p) {
   reset(p, DS_PIN);
   p.due = o.due, p.due_here = o.due_here, p.now = o.now, p.least = o.least, p.least_here = o.least_here;
   p.unclean = o.unclean, p.unclean_here = o.unclean_here, p.scanning = 1, p.scan_page = p.r = o.scan_page, p.off = o.scan_off;
-  p.alarm = o.alarm, p.waits = o.waits;
+  p.alarm = o.alarm, p.waits = o.waits, p.due_gap = o.due_gap, p.looked = o.looked;
 }
 inline int Model::scan_op(State& s, Proc& p, int me, int k) {
-  if (p.pc == START) p.pc = DS_DUE;
+  if (p.pc == START) p.pc = DS_DUE, p.looked = 0;
   int r = scan(s, p, me, k);
   if (p.pc == DS_NOTHING) finish(p);
   return r;

@@ -1,0 +1,47 @@
+// When the rows of delayed items are due: what this process has seen of them, and the row of a gap in which something is due.
+//
+// A page's ids are those that it was sealed with, and its items only become fewer. So what a row once said stays true in one direction: nothing in it
+// is due before, and if it has as many items as then, it is the same. Ids that had no row in a gap never get one.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "each.h"
+#include "gap.h"
+
+namespace headpond::internal {
+
+/// A row, or ids without one: then there are no items.
+struct RowFacts {
+  std::uint64_t first = 0, last = 0, items = 0, bytes = 0;
+  std::uint64_t due = 0;  // ms, nothing is due before; 0: there are no items
+};
+
+/// Private to the process, and safe from every thread.
+class DueRows {
+ public:
+  bool find(std::uint64_t stream, std::uint64_t first, RowFacts& out) const;
+  void put(std::uint64_t stream, const RowFacts& facts);
+
+ private:
+  static constexpr std::size_t kMost = 1 << 16;  // then it begins anew
+  mutable std::mutex mutex_;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, RowFacts> rows_;  // by stream in the tier and first id
+};
+
+/// What a look for due items found in a gap.
+struct DueInGap {
+  std::shared_ptr<const SpilledPage> row;  // the first row with something due; null: nothing is due
+  GapAhead left;                           // what is in the rows before it
+  std::uint64_t due = 0;  // when the first in the rows behind it is due, or in all; 0: there are none
+};
+
+/// Looks at the gap of ids `first` to `end` - 1. Reads the rows that this process has not seen, and those in which something may be due. `not_found`: a row
+/// is not there: the gap has changed, or is damaged. The caller holds no section.
+Result<DueInGap> find_due_row(Lane& lane, std::uint64_t first, std::uint64_t end, std::uint64_t now_ms);
+
+}  // namespace headpond::internal
