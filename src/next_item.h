@@ -23,6 +23,7 @@ bool look_around(ThreadContext& me, Binding binding);
 template <class Use>
 Code claim_next(ThreadContext& me, Binding binding, bool look, Status& error, Use use) {
   StreamWords& stream = me.pond->segment().stream(binding.index());
+  int taken = 0;
   for (bool again = true; again;) {
     again = false;
     Promoted promoted;
@@ -83,10 +84,11 @@ Code claim_next(ThreadContext& me, Binding binding, bool look, Status& error, Us
         return Code::ok;
       }
     });
-    if (code == Code::empty && promoted.more) {  // others took what had come back
+    if (code == Code::empty && promoted.more && ++taken < kRestarts) {  // others took what had come back
       again = true;
       continue;
     }
+    if (code == Code::empty && promoted.more) return Code::timeout;
     if (code == Code::empty && !promoted.failed.ok()) [[unlikely]]
       return error = std::move(promoted.failed), error.code();
     if (code != Code::empty || !look) return code;

@@ -28,7 +28,9 @@ struct Due {
 /// One walk over the delayed lane. Raises the due words where it met nothing that is due or may still become READY; returns what is due.
 class DueScan {
  public:
-  DueScan(Lane& lane, std::uint64_t now_ms) : lane_(lane), now_(now_ms) {}
+  /// `over_gaps`: also behind a gap with something due. Else that is to come first.
+  DueScan(Lane& lane, std::uint64_t now_ms, bool over_gaps)
+      : lane_(lane), now_(now_ms), over_gaps_(over_gaps) {}
 
   std::vector<Due> run() {
     DueWord before{lane_.stream.due.load(std::memory_order_acquire)};  // before the walk
@@ -36,6 +38,7 @@ class DueScan {
         lane_,
         [&](const PageView& page) {
           before_ = DueWord{page.header->due.load(std::memory_order_acquire)};
+          if (due_gap_ && !over_gaps_) return keep(earliest_, before_.ms()), false;
           if (before_.ms() == 0 || before_.ms() > now_) return keep(earliest_, before_.ms()), false;
           page_ = page, page_settled_ = true, page_earliest_ = 0;
           return true;
@@ -84,6 +87,7 @@ class DueScan {
 
   Lane& lane_;
   std::uint64_t now_, earliest_ = 0, page_earliest_ = 0;
+  const bool over_gaps_;
   bool settled_ = true, page_settled_ = true;
   PageView page_;
   Reference due_gap_;
@@ -129,10 +133,11 @@ Promoted promote_due(ThreadContext& me, Binding stream) {
   Lane delayed(me, stream, kDelayedLane);
   Promoted out;
   int rows = 0, rooms = 0;
+  bool over_gaps = false;
   for (bool more = true; more;) {
     more = false;
     const std::uint64_t now = sys::wall_ms();
-    DueScan scan(delayed, now);
+    DueScan scan(delayed, now, over_gaps);
     std::vector<Due> due = scan.run();
     delayed.unpin();
     Code code = Code::ok;
@@ -147,14 +152,13 @@ Promoted promote_due(ThreadContext& me, Binding stream) {
     } else if (code != Code::ok && code != Code::fenced) {
       if (out.failed.ok()) out.failed = Status(code);
       break;
-    } else if (!more && scan.due_gap()) {
+    } else if (!more && scan.due_gap() && !over_gaps) {
       if (out.more = rows == kDueRowsAtOnce; out.more) break;
-      rows++;
+      rows++, more = true;
       if (code = refill_due(delayed, scan.due_gap(), now); code != Code::ok) {
         out.failed = delayed.error.ok() ? Status(code) : std::move(delayed.error);
-        break;
+        over_gaps = true;  // what is behind it comes all the same
       }
-      more = true;
     }
   }
   if (out.items) unlink_done(delayed);

@@ -2,7 +2,8 @@
 //
 // A scan walks over the delayed lane. It raises `due` of a page and of the stream only from the value that it read before, and only if it met nothing that
 // is due or may still become READY; what a gap says counts as what a page says. Where that has come, a row with something due is refilled, out of the
-// middle of the gap if it lies there, and the scan begins again.
+// middle of the gap if it lies there, and the scan begins again: so items that are due at the same time come in the order of their ids. What can't be
+// brought back keeps nothing else.
 #pragma once
 
 #include "delay.h"

@@ -116,7 +116,11 @@ inline std::uint64_t clock_us(clockid_t id) {
 }
 inline std::uint64_t coarse_us() { return clock_us(CLOCK_MONOTONIC_COARSE); }  // 3 ns, steps of 4 ms
 inline std::uint64_t precise_us() { return clock_us(CLOCK_MONOTONIC); }        // 30 ns
-inline std::uint64_t wall_ms() { return clock_us(CLOCK_REALTIME_COARSE) / 1000; }
+/// For tests: how far this process's wall clock is ahead.
+inline std::atomic<std::uint64_t> wall_ahead_ms{0};
+inline std::uint64_t wall_ms() {
+  return clock_us(CLOCK_REALTIME_COARSE) / 1000 + wall_ahead_ms.load(std::memory_order_relaxed);
+}
 
 inline void relax() { __builtin_ia32_pause(); }
 
