@@ -2,9 +2,12 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <iterator>
 #include <set>
 
 #include "src/layout.h"
+#include "src/sys.h"
 #include "support/deadly_disk.h"
 #include "support/foreign.h"
 #include "support/test_pond.h"
@@ -237,6 +240,33 @@ TEST_F(Rebuild, LanesAndDeadLettersComeBackWhereTheyWere) {
   EXPECT_TRUE(std::is_sorted(back.begin(), odd_end));  // the higher priority first
   EXPECT_TRUE(std::is_sorted(odd_end, back.end()));
   EXPECT_TRUE(std::none_of(odd_end, back.end(), [](std::uint64_t n) { return n % 2 == 1; }));
+}
+
+TEST_F(Rebuild, DelayedItemsComeBackWhenTheyAreDueAndTakeNoMemoryBefore) {
+  in_a_life([&](const Pond& opened) {
+    Queue queue = opened.scope("scope").queue("work");
+    for (std::uint64_t n = 1; n <= 10'000; n++)
+      must(queue.push(patterned(n, 200), {.delay = n % 100 == 50 ? 1h : 3h}));
+  });
+  lose_segment();
+  Numbers later = ids_in_rows(), due;
+  ASSERT_GT(later.size(), 4000u);
+  std::copy_if(later.begin(), later.end(), std::back_inserter(due), [](auto n) { return n % 100 == 50; });
+  std::erase_if(later, [](auto n) { return n % 100 == 50; });
+
+  Pond opened = pond.open();
+  Queue queue = opened.scope("scope").queue("work");
+  EXPECT_LT(must(opened.stats()).page_bytes, 16'384u);
+  EXPECT_EQ(must(queue.stats()).delayed, due.size() + later.size());
+  EXPECT_TRUE(clean(opened));
+  EXPECT_ANSWER(empty, queue.claim());
+  internal::sys::wall_ahead_ms = 2 * 3'600'000;
+  EXPECT_EQ(popped(opened), due);
+  EXPECT_TRUE(clean(opened));
+  internal::sys::wall_ahead_ms = 4 * 3'600'000;
+  EXPECT_EQ(popped(opened), later);
+  internal::sys::wall_ahead_ms = 0;
+  EXPECT_TRUE(clean(opened));
 }
 
 TEST_F(Rebuild, ManySmallStreamsComeBack) {

@@ -21,7 +21,9 @@ class Worker : public KilledWorker {
   Worker(const TestPond& test, Ledger& ledger, int role, std::uint64_t seed)
       : KilledWorker(test, ledger, role, seed), test_(test) {}
 
-  void run() {
+  virtual ~Worker() = default;
+
+  virtual void run() {
     while (!ledger_.stop) switch (role_) {
         case 0:
         case 1:
@@ -35,7 +37,7 @@ class Worker : public KilledWorker {
       }
   }
 
- private:
+ protected:
   void work() {
     auto claim = queue_.claim(milliseconds(random_.below(3)));
     if (known(claim.status())) settle(*claim, order_);
@@ -61,6 +63,67 @@ class Worker : public KilledWorker {
   std::shared_ptr<Attachment> attachment_;
   Order order_;
 };
+
+/// The same with delayed items: the one that is due first comes first, more or less, so there is no order.
+class DelayedWorker : public Worker {
+ public:
+  using Worker::Worker;
+  void run() override {
+    while (!ledger_.stop) switch (role_) {
+        case 0:
+        case 1:
+          if (auto n = next_item()) push(queue_, *n, 300, {.delay = delay()});
+          break;
+        case 2:
+        case 3: take(); break;
+        default: spill();
+      }
+  }
+
+ private:
+  milliseconds delay() { return milliseconds(random_.below(random_.one_in(10) ? 400 : 30)); }
+  void take() {
+    auto claim = queue_.claim(milliseconds(random_.below(3)));
+    if (!known(claim.status())) return;
+    if (random_.one_in(10)) return (void)known(claim->nack({.delay = delay()}));
+    Order none;
+    settle(*claim, none);
+  }
+};
+
+TEST(SpillTorture, DelayedItemsComeOnceWhoeverIsKilledOverTheirGaps) {
+  const std::uint64_t rounds = number_from("HEADPOND_TORTURE_ROUNDS", 300), seed = fresh_seed();
+  SCOPED_TRACE("HEADPOND_TEST_SEED=" + std::to_string(seed));
+  Options options;
+  options.limit_bytes = 1 << 20, options.max_page_bytes = 4096, options.on_full = OnFull::spill;
+  TestPond test(options);
+  watchdog(std::chrono::seconds(100 + rounds / 5));
+  Pond pond = test.open();
+  Shared<Ledger> ledger;
+  ledger->backlog = 12'000;
+  Random random(seed);
+  KilledWorkers<DelayedWorker> workers(test, *ledger, 5, seed);
+  for (std::uint64_t round = 0; round < rounds && ledger->complaints == 0; round++) {
+    ::usleep(static_cast<useconds_t>(1000 + random.below(9000)));
+    constexpr int kKilled[] = {0, 1, 2, 2, 2, 3, 3, 3, 4, 4};
+    workers.kill_and_replace(kKilled[random.below(std::size(kKilled))]);
+  }
+  std::printf("%lu items acked, %lu pages spilled\n", static_cast<unsigned long>(ledger->acked),
+              static_cast<unsigned long>(ledger->left_memory));
+  workers.stop();
+  ASSERT_EQ(ledger->complaints, 0u) << ledger->complaint[0];
+  EXPECT_GT(ledger->left_memory, rounds / 10);
+
+  EXPECT_OK(pond.reap());
+  EXPECT_TRUE(clean(pond));
+  internal::sys::wall_ahead_ms = 3'600'000;
+  ledger->take_the_rest(pond.scope("scope").queue("work"));
+  internal::sys::wall_ahead_ms = 0;
+  ASSERT_EQ(ledger->lost(), "");
+  EXPECT_TRUE(clean(pond));
+  EXPECT_OK(pond.scope("scope").queue("work").clear());
+  expect_empty_tier(test);
+}
 
 TEST(SpillTorture, KilledSpillersAndRefillersLoseNothingAndBringNothingTwice) {
   const std::uint64_t rounds = number_from("HEADPOND_TORTURE_ROUNDS", 400), seed = fresh_seed();

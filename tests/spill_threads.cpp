@@ -89,6 +89,37 @@ TEST_F(SpillThreads, EachItemComesOnceInTheOrderOfItsPusher) {
   EXPECT_GT(spilled_, 0u);
 }
 
+TEST_F(SpillThreads, AScanForWhatIsDueMissesNothingThatIsSpilledUnderIt) {
+  std::vector<std::atomic<std::uint32_t>> came(kItems);
+  std::atomic<std::uint64_t> popped{0};
+  Queue queue = pond->scope("scope").queue("work");
+  add_spiller(), add_spiller();
+  for (std::uint64_t p = 0; p < kPushers; p++)
+    add([=, this] {
+      for (std::uint64_t i = 0; i < kEach; i++)
+        must(Queue(queue).push(patterned(p * kEach + i, 8 + i % 90), {.delay = milliseconds(i * 7 % 23)}));
+    });
+  for (int c = 0; c < 2; c++)
+    add([&, queue]() mutable {
+      wait_for_a_gap();
+      while (popped < kItems) {
+        auto item = queue.pop(milliseconds(5));
+        if (!item) {
+          EXPECT_TRUE(item.code() == Code::empty || item.code() == Code::timeout) << describe(item.status());
+          continue;
+        }
+        std::uint64_t number = number_of(*item);
+        ASSERT_LT(number, kItems);
+        EXPECT_EQ(came[number]++, 0u);
+        popped++;
+      }
+    });
+  run();
+  for (std::uint64_t n = 0; n < kItems; n++) ASSERT_EQ(came[n], 1u) << n;
+  EXPECT_ANSWER(empty, queue.pop());
+  EXPECT_EQ(must(queue.stats()).delayed, 0u);
+}
+
 TEST_F(SpillThreads, ClaimsThatAreNackedAndAckedBesideSpillersEndInOneAckEach) {
   std::vector<std::atomic<std::uint32_t>> acked(kItems);
   std::atomic<std::uint64_t> acks{0};

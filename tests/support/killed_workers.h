@@ -88,8 +88,8 @@ class KilledWorker {
     if (n >= Ledger::kMost) throw std::runtime_error("too many items for the ledger");
     return n;
   }
-  void push(Queue queue, std::uint64_t n, std::uint64_t most_bytes) {
-    auto id = queue.push(patterned(Ledger::named(role_, n), 8 + random_.below(most_bytes)));
+  void push(Queue queue, std::uint64_t n, std::uint64_t most_bytes, PushOptions how = {}) {
+    auto id = queue.push(patterned(Ledger::named(role_, n), 8 + random_.below(most_bytes)), how);
     if (known(id.status())) ledger_.state[role_][n].fetch_or(1), ledger_.pushed[role_]++;
   }
 
