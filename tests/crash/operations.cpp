@@ -598,7 +598,7 @@ const std::vector<Operation>& catalogue() {
       return [=](Stage& s) {
         ahead(0ms);
         s.push(1, from - 1, {.delay = 1h}), s.push(from, to, {.delay = 10min});
-        s.push(to + 1, 110, {.delay = 1h}), must(s.spill(1 << 20), "spill");
+        s.push(to + 1, 96, {.delay = 1h}), must(s.spill(1 << 20), "spill");
         ahead(2h);
       };
     };
@@ -608,21 +608,21 @@ const std::vector<Operation>& catalogue() {
         .prepare = spilled_delayed(40, 40),
         .prepare_doomed = [=](Stage& s) { ahead(30min), s.warm(), s.open_tier(); },
         .operate = [](Stage& s) { return s.work->pop().status(); },
-        .allowed = {run(1, 110), "40 " + run(1, 39) + " " + run(41, 110),
-                    "40:2/1 " + run(1, 39) + " " + run(41, 110), run(1, 39) + " " + run(41, 110)},
+        .allowed = {run(1, 96), "40 " + run(1, 39) + " " + run(41, 96),
+                    "40:2/1 " + run(1, 39) + " " + run(41, 96), run(1, 39) + " " + run(41, 96)},
         .twice = true,
         .quick = 12};
     add(due_it_comes);
     due_it_comes.twice = false, due_it_comes.state = "front", due_it_comes.prepare = spilled_delayed(10, 10);
-    due_it_comes.allowed = {run(1, 110), "10 " + run(1, 9) + " " + run(11, 110),
-                            "10:2/1 " + run(1, 9) + " " + run(11, 110), run(1, 9) + " " + run(11, 110)};
+    due_it_comes.allowed = {run(1, 96), "10 " + run(1, 9) + " " + run(11, 96),
+                            "10:2/1 " + run(1, 9) + " " + run(11, 96), run(1, 9) + " " + run(11, 96)};
     add(due_it_comes);
     add({.name = "spill",
          .state = "spent",
          .prepare = [=](Stage& s) { spilled_delayed(15, 60)(s), ahead(30min), s.pop(46), ahead(2h); },
          .prepare_doomed = [](Stage& s) { s.warm(), s.open_tier(); },
          .operate = spill,
-         .allowed = {run(1, 14) + " " + run(61, 110)},
+         .allowed = {run(1, 14) + " " + run(61, 96)},
          .twice = true,
          .quick = 12});
     add({.name = "clear",

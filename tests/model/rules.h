@@ -39,7 +39,8 @@ static const std::vector<Scenario> kRules = {
     due_at("211", late(".ror_", {"delayjoin", 6, 2, 0, {"S", "z*", "*"}, 0, false, "two gaps become one under scans"})),
     due_at("21", late(".or_", {"delayagain", 6, 2, 0, {"z*S", "*"}, 1, false, "what came back goes out again, spent"})),
     due_at("12", late(".or_", {"delayspent", 5, 2, 0, {"z*S", "F"}, 1, false, "a spent page goes out beside a gap"})),
-    due_at("321", late(".rrr_", {"delayfront", 6, 2, 0, {"z*z*S"}, 1, false, "a page comes before one that came into the middle, and goes out again"})),
+    due_at("321",
+           late(".rrr_", {"delayfront", 6, 2, 0, {"z*z*S"}, 1, false, "a page comes before one that came into the middle, and goes out again"})),
 
     log_of({"trim", 4, 2, 3, {"/-", "//"}, 2, true, "one trims, one reads on"}),
     log_of({"trimpush", 4, 2, 2, {"/-", "/p/"}, 1, true, "and appends"}),

@@ -134,11 +134,11 @@ struct Proc {
   u8 now, least, least_here, unclean, unclean_here, scan_off, scanning;  // a scan of delayed items, with its clock and what it has met
   u8 alarm, waits, lowered, looked;                                      // when a waiter's wait ends; a pusher's due was the earliest
   u8 after, below;                                                       // a log's reader: the next id wanted; a trimmer: where it ends
-  u16 due_gap, gap_from;  // a scan: the page before a gap with something due; the page that it comes from, over a gap
-  u16 due, due_here, scan_page, place, had, must;                        // place: a log's reader begins there; had, must: items seen, items there
-  u8 clean, start;       // a claim: its walk met nothing that may become READY; the stream epoch at its start
-  u8 cursor_epoch;       // a claimer's private cursor is good while this is the epoch of stream A
-  u8 fresh;              // the page comes from `first` or a hint, not from a page that was checked
+  u16 due_gap, gap_from;                           // a scan: the page before a gap with something due; the page that it comes from, over a gap
+  u16 due, due_here, scan_page, place, had, must;  // place: a log's reader begins there; had, must: items seen, items there
+  u8 clean, start;                                 // a claim: its walk met nothing that may become READY; the stream epoch at its start
+  u8 cursor_epoch;                                 // a claimer's private cursor is good while this is the epoch of stream A
+  u8 fresh;                                        // the page comes from `first` or a hint, not from a page that was checked
   u8 begun, dgen, last;  // ghost: this operation has begun; a tombed descriptor's generation; the highest id of a cleared stream
   u16 handle[kNames];    // what this process keeps of the directory
   u16 before;            // ghost: the items whose push had returned when this clear began

@@ -60,7 +60,12 @@ inline int Model::scan(State& s, Proc& p, int me, int k) {
       bool ok = valid(s, p.r), on = p.scan_page && p.scan_page == p.r;
       p.scan_page = p.scan_off = 0;
       if (!ok) p.due_here = p.least_here = p.unclean_here = 0, p.gap_from = 0;
-      return go(p, !ok ? DS_FIRST : on ? DS_WORD : p.gap_from ? DS_FRONT : DS_PAGE, "scan: page %d is in %s", page_of(p.r), ok ? "the same life" : "another life");
+      return go(p,
+                !ok          ? DS_FIRST
+                : on         ? DS_WORD
+                : p.gap_from ? DS_FRONT
+                             : DS_PAGE,
+                "scan: page %d is in %s", page_of(p.r), ok ? "the same life" : "another life");
     }
     case DS_FRONT: {  // over a gap: what is due in it counts
       const Page& g = s.page[page_of(p.r)];
