@@ -1,6 +1,7 @@
 // The item that a claim gets: of the highest priority that has one, not paused, due, with attempts left; what is spilled comes back for it.
 #pragma once
 
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -26,7 +27,7 @@ Code claim_next(ThreadContext& me, Binding binding, bool look, Status& error, Us
   int taken = 0;
   for (bool again = true; again;) {
     again = false;
-    Promoted promoted;
+    std::optional<Promoted> promoted;
     std::uint32_t policy = stream.policy.load(std::memory_order_relaxed);
     if (policy & kPaused) [[unlikely]]
       return Lane(me, binding, 0).current() ? Code::paused : Code::not_found;
@@ -84,13 +85,14 @@ Code claim_next(ThreadContext& me, Binding binding, bool look, Status& error, Us
         return Code::ok;
       }
     });
-    if (code == Code::empty && promoted.more && ++taken < kRestarts) {  // others took what had come back
-      again = true;
-      continue;
+    if (code == Code::empty && promoted) [[unlikely]] {
+      if (promoted->more) {  // others took what had come back
+        if (++taken == kRestarts) return Code::timeout;
+        again = true;
+        continue;
+      }
+      if (!promoted->failed.ok()) return error = std::move(promoted->failed), error.code();
     }
-    if (code == Code::empty && promoted.more) return Code::timeout;
-    if (code == Code::empty && !promoted.failed.ok()) [[unlikely]]
-      return error = std::move(promoted.failed), error.code();
     if (code != Code::empty || !look) return code;
     again = look_around(me, binding);
     if (!again) return Code::empty;
