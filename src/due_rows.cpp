@@ -58,7 +58,7 @@ class Look {
   Status list(std::uint64_t seq, std::uint64_t end) {
     while (seq < end) {
       RowFacts facts;
-      if (known_.find(id_, seq, facts)) {
+      if (known_.find(id_, seq, facts) && facts.last >= seq) {
         rows_.push_back(facts);
       } else if (Status read = read_from(seq, end); !read) {
         return read;

@@ -118,9 +118,10 @@ Code promote(Lane& delayed, const Due& due) {
   return code;
 }
 
-/// For items that are due, at the cost of others.
-bool make_room_for_due(ThreadContext& me, Status& failed) {
+/// For items that are due, at the cost of others. Where all stays in memory they wait for what is settled there.
+bool make_room_for_due(ThreadContext& me, bool may_spill, Status& failed) {
   make_room(me);
+  if (!may_spill) return false;
   Spilled out;
   Status made = make_space(me, spill_step(me.pond->segment()), out);
   if (!made) failed = std::move(made);
@@ -147,10 +148,11 @@ Promoted promote_due(ThreadContext& me, Binding stream) {
       if (code == Code::ok) out.items++, more = true;
     }
     delayed.unpin();
-    if (code == Code::full && rooms++ < kDueRowsAtOnce && make_room_for_due(me, out.failed)) {
+    const bool spills = rows > 0 || me.pond->options().on_full == OnFull::spill;
+    if (code == Code::full && rooms++ < kDueRowsAtOnce && make_room_for_due(me, spills, out.failed)) {
       more = true;
     } else if (code != Code::ok && code != Code::fenced) {
-      if (out.failed.ok()) out.failed = Status(code);
+      if (out.failed.ok() && spills) out.failed = Status(code);
       break;
     } else if (!more && scan.due_gap() && !over_gaps) {
       if (out.more = rows == kDueRowsAtOnce; out.more) break;

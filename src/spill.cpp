@@ -149,9 +149,10 @@ class Spiller {
     }
     if (stored.ok() && lane_.kind().delayed())
       for (const Leaving& leaving : leaving_)
-        lane_.me.pond->tier_side().due_rows().put(
-            id_, {leaving.first, leaving.end - 1, leaving.copy.weight.items, leaving.copy.weight.bytes,
-                  leaving.copy.weight.due});
+        if (leaving.end > leaving.first)
+          lane_.me.pond->tier_side().due_rows().put(
+              id_, {leaving.first, leaving.end - 1, leaving.copy.weight.items, leaving.copy.weight.bytes,
+                    leaving.copy.weight.due});
     if (!stored && !lane_.current()) return Code::not_found;  // cleared meanwhile, and its name forgotten
     return stored ? Code::ok : lane_.failed(stored);
   }

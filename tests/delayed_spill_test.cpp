@@ -202,6 +202,28 @@ TEST_F(DelayedSpill, WhatTheTierAnswersIsTheClaimersErrorAndTheItemsComeLater) {
   EXPECT_TRUE(clean(*pond));
 }
 
+class DelayedInMemory : public DelayedSpill {
+ protected:
+  DelayedInMemory() : DelayedSpill(in_memory()) {}
+  static Options in_memory() {
+    Options options = sized(1 << 20, 4096);
+    options.on_full = OnFull::fail;
+    return options;
+  }
+};
+
+TEST_F(DelayedInMemory, WhatIsDueInAFullPondSpillsNothing) {
+  Queue q = queue();
+  std::uint64_t n = 0;
+  while (q.push(patterned(n + 1, 100), {.delay = hours(1)})) n++;
+  ASSERT_GT(n, 4000u);
+  ahead(hours(2));
+  EXPECT_EQ(popped(), numbers(1, n));
+  EXPECT_EQ(tier->declared(), 0u);
+  EXPECT_EQ(tier->rows(), 0u);
+  EXPECT_TRUE(clean(*pond));
+}
+
 class DelayedFlood : public DelayedSpill {
  protected:
   DelayedFlood() : DelayedSpill(sized(8 << 20, 65536)) {}
