@@ -26,15 +26,15 @@ class Look {
   Look(Lane& lane, Tier& tier, std::uint64_t id)
       : lane_(lane), tier_(tier), id_(id), known_(lane.me.pond->tier_side().due_rows()) {}
 
-  Result<DueInGap> run(std::uint64_t first, std::uint64_t end, std::uint64_t now_ms) {
+  Result<DueInGap> run(std::uint64_t first, std::uint64_t end, WantedRow wanted) {
     if (Status listed = list(first, end); !listed) return listed;
     DueInGap out;
     std::size_t at = 0;
     for (; at < rows_.size(); at++) {
-      if (rows_[at].due == 0 || rows_[at].due > now_ms) continue;
+      if (!wanted.may_be(rows_[at])) continue;
       auto row = again(rows_[at]);
       if (!row) return row.status();
-      if (rows_[at].due && rows_[at].due <= now_ms) {
+      if (wanted.may_be(rows_[at])) {
         out.row = std::move(*row);
         break;
       }
@@ -120,12 +120,12 @@ class Look {
 
 }  // namespace
 
-Result<DueInGap> find_due_row(Lane& lane, std::uint64_t first, std::uint64_t end, std::uint64_t now_ms) {
+Result<DueInGap> find_due_row(Lane& lane, std::uint64_t first, std::uint64_t end, WantedRow wanted) {
   auto tier = lane.me.pond->tier_side().tier(lane.me);
   if (!tier) return tier.status();
   std::uint64_t id = TierSide::id_if_current(lane);
   if (!id) return Code::not_found;
-  return Look(lane, **tier, id).run(first, end, now_ms);
+  return Look(lane, **tier, id).run(first, end, wanted);
 }
 
 }  // namespace headpond::internal

@@ -33,15 +33,24 @@ class DueRows {
   std::map<std::pair<std::uint64_t, std::uint64_t>, RowFacts> rows_;  // by stream in the tier and first id
 };
 
-/// What a look for due items found in a gap.
+/// Which row: the first one with something due, or the one with that id if there is anything in it.
+struct WantedRow {
+  std::uint64_t due_by_ms = 0, seq = 0;  // one of them
+  explicit operator bool() const { return due_by_ms || seq; }
+  bool may_be(const RowFacts& row) const {
+    return seq ? row.items && row.first <= seq && seq <= row.last : row.due && row.due <= due_by_ms;
+  }
+};
+
+/// What a look for it found in a gap.
 struct DueInGap {
-  std::shared_ptr<const SpilledPage> row;  // the first row with something due; null: nothing is due
+  std::shared_ptr<const SpilledPage> row;  // null: there is none
   GapAhead left;                           // what is in the rows before it
   std::uint64_t due = 0;  // when the first in the rows behind it is due, or in all; 0: there are none
 };
 
-/// Looks at the gap of ids `first` to `end` - 1. Reads the rows that this process has not seen, and those in which something may be due. `not_found`: a row
+/// Looks at the gap of ids `first` to `end` - 1. Reads the rows that this process has not seen, and those that may be wanted. `not_found`: a row
 /// is not there: the gap has changed, or is damaged. The caller holds no section.
-Result<DueInGap> find_due_row(Lane& lane, std::uint64_t first, std::uint64_t end, std::uint64_t now_ms);
+Result<DueInGap> find_due_row(Lane& lane, std::uint64_t first, std::uint64_t end, WantedRow wanted);
 
 }  // namespace headpond::internal

@@ -17,10 +17,19 @@ using namespace internal;
 
 namespace {
 
-/// Looks for an item in the rows of a gap. closed: it is there, ready, at `at`; busy: the rows have come back since the lane's gap version
+/// Looks for an item in the rows of a gap, or only where it was born. closed: it is there, ready, at `at`; busy: the rows have come back since the lane's gap version
 /// was `version`.
 Code find_spilled(Lane& lane, std::uint64_t version, ItemId id, std::uint64_t from, std::uint64_t to,
-                  std::uint64_t& at) {
+                  bool everywhere, std::uint64_t& at) {
+  if (id.lane() == lane.number && id.seq() >= from && id.seq() < to) {  // where it was born, most likely
+    auto look = [&](const PageView&, std::uint64_t, RecordWord word, std::uint64_t seq) {
+      if (seq == id.seq() && word.state() == RecordState::ready && !word.has(kMoved)) at = seq;
+      return false;
+    };
+    if (for_each_spilled(lane, id.seq(), id.seq() + 1, look) == Code::ok && at) return Code::closed;
+    lane.error = {};  // met again
+  }
+  if (!everywhere) return Code::ok;
   Code code = for_each_spilled(
       lane, from, to, [&](const PageView& page, std::uint64_t offset, RecordWord word, std::uint64_t seq) {
         ItemId here = word.has(kMoved) ? ItemId{page.moved(offset).birth} : item_id(lane.number, seq);
@@ -42,7 +51,10 @@ Status Queue::cancel(ItemId id) {
     outcome = Code::not_found, moved = 0;
     StreamWords& stream = me.pond->segment().stream(binding.index());
     std::uint32_t lanes = stream.lanes.load(std::memory_order_acquire) | 1;
-    for (int n = 0; n < kLanes && outcome == Code::not_found; n++) {
+    // First where it was born, and in memory; then in all rows.
+    for (int look = 0; look < 2 * kLanes && outcome == Code::not_found; look++) {
+      const int n = look % kLanes;
+      const bool everywhere = look >= kLanes;
       if (!(lanes >> n & 1)) continue;
       Lane lane(me, binding, n);
       Reference over{};
@@ -88,7 +100,7 @@ Status Queue::cancel(ItemId id) {
             },
             [] {},
             [&](const GapAhead&, const PageView& behind) {
-              return find_spilled(lane, version, id, seen + 1, id_of(behind, 0), spilled);
+              return find_spilled(lane, version, id, seen + 1, id_of(behind, 0), everywhere, spilled);
             });
         if (!lane.error.ok()) return error = std::move(lane.error), error.code();
         if (code == Code::not_found && !lane.current()) return code;

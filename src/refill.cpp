@@ -18,13 +18,13 @@ namespace {
 
 class Refiller {
  public:
-  Refiller(Lane& lane, Reference before, std::uint64_t due_by_ms = 0)
-      : lane_(lane), before_(before.without_gap()), due_by_(due_by_ms) {}
+  Refiller(Lane& lane, Reference before, WantedRow wanted = {})
+      : lane_(lane), before_(before.without_gap()), wanted_(wanted) {}
 
   Code run() {
     Unpin unpin{lane_};
     if (Code code = find_gap(); code != Code::ok) return code == Code::fenced ? Code::ok : code;
-    auto row = due_by_ ? find_due() : load();
+    auto row = wanted_ ? find_wanted() : load();
     if (!row) return row.code() == Code::fenced ? Code::ok : lane_.failed(row.status());
     if (*row)
       if (Code code = build(**row); code != Code::ok) return code;
@@ -36,6 +36,9 @@ class Refiller {
     if (page_.header) ring(lane_.segment, lane_.stream.bell, Wake::all);
     return Code::ok;
   }
+
+  /// There is no row such as was wanted.
+  bool missing() const { return missing_; }
 
  private:
   /// 1. fenced: there is no gap there any more.
@@ -84,10 +87,11 @@ class Refiller {
     return lane_.error;
   }
 
-  /// 2, for delayed items. Null: nothing is due.
-  Result<std::shared_ptr<const SpilledPage>> find_due() {
-    auto found = find_due_row(lane_, first_, end_, due_by_);
+  /// 2, for delayed items. Null: there is none.
+  Result<std::shared_ptr<const SpilledPage>> find_wanted() {
+    auto found = find_due_row(lane_, first_, end_, wanted_);
     if (found) {
+      missing_ = !found->row;
       left_ = found->left, due_behind_ = found->due;
       return std::move(found->row);
     }
@@ -132,7 +136,7 @@ class Refiller {
         return Code::fenced;
       if (on_its_way_out(before)) return Code::timeout;
       GapWords words = GapWords::of(before, behind);
-      if (!page_.header && due_by_) {
+      if (!page_.header && wanted_) {
         words.due.store(due_behind_, std::memory_order_release);
         return section->leave(), Code::ok;
       }
@@ -171,7 +175,7 @@ class Refiller {
     std::uint64_t items = rest(all.items, left_.items, weight_.items);
     header.gap_items.store(items, std::memory_order_relaxed);
     header.gap_bytes.store(rest(all.bytes, left_.bytes, weight_.bytes), std::memory_order_relaxed);
-    header.gap_due.store(!items ? 0 : due_by_ ? due_behind_ : all.due, std::memory_order_relaxed);
+    header.gap_due.store(!items ? 0 : wanted_ ? due_behind_ : all.due, std::memory_order_relaxed);
     header.next.store(more ? next_.raw : next_.without_gap().raw, std::memory_order_relaxed);
     if (!apart_) return;
     header.front_items.store(left_.items, std::memory_order_relaxed);
@@ -189,10 +193,11 @@ class Refiller {
 
   Lane& lane_;
   Reference before_, next_;
-  const std::uint64_t due_by_;  // ms; 0: the first row
-  GapAhead left_;               // what is before the row
+  const WantedRow wanted_;  // none: the first row
+  GapAhead left_;           // what is before the row
   std::uint64_t due_behind_ = 0;
   bool apart_ = false;  // a gap stays in front of the page
+  bool missing_ = false;
   std::uint64_t version_ = 0, first_ = 0, end_ = 0, last_ = 0, written_ = 0;  // the gap is [first_, end_)
   Weight weight_;
   NewPage page_;
@@ -202,7 +207,7 @@ class Refiller {
 
 Code refill(Lane& lane, Reference before) { return Refiller(lane, before).run(); }
 Code refill_due(Lane& lane, Reference before, std::uint64_t now_ms) {
-  return Refiller(lane, before, now_ms).run();
+  return Refiller(lane, before, {.due_by_ms = now_ms}).run();
 }
 
 namespace {
@@ -232,7 +237,9 @@ Code bring_back(Lane& lane, std::uint64_t seq) {
   for (int tries = 0; tries < 1'000'000; tries++) {
     Reference before = gap_with(lane, seq);
     if (!before) return Code::ok;
-    if (Code code = refill(lane, before); code != Code::ok) return code;
+    // of delayed items the row alone
+    Refiller refiller(lane, before, {.seq = lane.kind().delayed() ? seq : 0});
+    if (Code code = refiller.run(); code != Code::ok || refiller.missing()) return code;
   }
   return Code::timeout;
 }

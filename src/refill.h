@@ -28,7 +28,7 @@ Code refill(Lane& lane, Reference before);
 Code refill_due(Lane& lane, Reference before, std::uint64_t now_ms);
 
 /// Refills until the item with this seq is in memory again, or is in no gap. Answers as refill(). What is before it comes back, too, or has gone out
-/// again behind us.
+/// again behind us; in the delayed lane its row alone comes.
 Code bring_back(Lane& lane, std::uint64_t seq);
 
 /// claim() that goes on behind gaps.

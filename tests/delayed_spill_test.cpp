@@ -143,6 +143,22 @@ TEST_F(DelayedSpill, TimeoutsThatAreCancelledFillNothing) {
   EXPECT_TRUE(clean(*pond));
 }
 
+TEST_F(DelayedSpill, CancellingOneBringsBackItsRowAlone) {
+  push(1, 10'000, hours(1));
+  ASSERT_GT(tier->rows(), 50u);
+  Queue q = queue();
+  for (std::uint64_t n : {5000, 2000, 3500, 3501}) {
+    std::uint64_t spilled = must(q.stats()).spilled, loads = tier->loads();
+    EXPECT_OK(q.cancel(ItemId{8ULL << 60 | n}));
+    EXPECT_LE(tier->loads() - loads, 3u) << n;
+    EXPECT_GE(must(q.stats()).spilled + 200, spilled) << n;
+    EXPECT_TRUE(clean(*pond)) << n;
+  }
+  ahead(hours(2));
+  EXPECT_EQ(popped().size(), 9996u);
+  EXPECT_TRUE(clean(*pond));
+}
+
 TEST_F(DelayedSpill, LooksCancelAndClearSeeBothTiers) {
   push(1, 1000, hours(1));
   ASSERT_GT(spill(), 5u);

@@ -617,6 +617,13 @@ const std::vector<Operation>& catalogue() {
     due_it_comes.allowed = {run(1, 96), "10 " + run(1, 9) + " " + run(11, 96),
                             "10:2/1 " + run(1, 9) + " " + run(11, 96), run(1, 9) + " " + run(11, 96)};
     add(due_it_comes);
+    add({.name = "cancel",
+         .state = "delayed-spilled",
+         .prepare = spilled_delayed(40, 40),
+         .prepare_doomed = [](Stage& s) { s.warm(), s.open_tier(); },
+         .operate = [](Stage& s) { return s.work->cancel(ItemId{8ULL << 60 | 40}); },
+         .allowed = {run(1, 96), run(1, 39) + " " + run(41, 96)},
+         .quick = 12});
     add({.name = "spill",
          .state = "spent",
          .prepare = [=](Stage& s) { spilled_delayed(15, 60)(s), ahead(30min), s.pop(46), ahead(2h); },
