@@ -1,6 +1,7 @@
 #include "headpond/log.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "each.h"
 #include "stats.h"
@@ -129,18 +130,28 @@ Result<std::uint64_t> Log::trim(std::uint64_t below) {
     Lane lane(me, binding, 0);
     // What is not readable yet, or comes later, is not trimmed in advance: it would be written into a page that is gone.
     std::uint64_t up_to = lane.stream.first_id.load(std::memory_order_relaxed);
-    bool rows = false;  // below what is trimmed
+    bool rows = false, begun = false;  // rows: below what is trimmed
     {
       Unpin unpin{lane};
       Code code = for_each_record(
-          lane, [](const PageView&) { return true; },
+          lane,
+          [&](const PageView& page) {
+            // Records of before a rebuild are below the first id that the stream gives itself.
+            if (!std::exchange(begun, true)) up_to = std::min(up_to, id_of(page, 0));
+            return true;
+          },
           [&](const PageView&, std::uint64_t, RecordWord word, std::uint64_t id) {
             up_to = std::max(up_to, std::min(below, id));  // what is before a record is readable, or was
             if (word.state() == RecordState::writing || id >= below) return Visit::stop;
             up_to = std::min(below, id + word.ids());
             return Visit::go_on;
           },
-          [] {}, [&](const GapAhead&, const PageView&) { return rows |= up_to < below, Code::ok; });
+          [] {},
+          [&](const GapAhead&, const PageView& behind) {
+            rows |= up_to < below;
+            up_to = std::max(up_to, std::min(below, id_of(behind, 0)));
+            return Code::ok;
+          });
       if (code == Code::corruption) return error = std::move(lane.error), code;
       if (code == Code::not_found) return code;
     }

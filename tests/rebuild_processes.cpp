@@ -200,6 +200,25 @@ TEST_F(Rebuild, LogsComeBackAndSayHowManyRecordsAreLost) {
 }
 
 // Ids are missing between the rows of a log: a reader goes over them, and over those behind the last row.
+TEST_F(Rebuild, ATrimOfALogThatCameBackTakesWhatIsBelowAlone) {
+  in_a_life([&](const Pond& opened) { append(opened, 1, 10'000); });
+  lose_segment();
+  Pond opened = pond.open();
+  Log log = opened.scope("scope").log("audit");
+  auto before = records(opened);
+  ASSERT_GT(before.size(), 4000u);
+  EXPECT_EQ(must(log.trim(1)), before.front().first);
+  EXPECT_EQ(records(opened), before);
+  const std::size_t half = before.size() / 2;
+  EXPECT_EQ(must(log.trim(before[half].first)), before[half].first);
+  EXPECT_EQ(records(opened),
+            decltype(before)(before.begin() + static_cast<std::ptrdiff_t>(half), before.end()));
+  must(log.append("goes on"));
+  EXPECT_EQ(must(log.trim(before.back().first + 1)), before.back().first + 1);
+  EXPECT_EQ(records(opened).size(), 1u);
+  EXPECT_TRUE(clean(opened));
+}
+
 TEST_F(Rebuild, ALogWithHolesIsReadOverThem) {
   for (std::uint64_t life = 0; life < 3; life++) {
     in_a_life([&](const Pond& opened) { append(opened, life * 10'000 + 1, life * 10'000 + 6000); });
