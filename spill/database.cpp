@@ -85,6 +85,11 @@ Status Database::make(const schema::Meta& meta) {
   return {};
 }
 
+Status Database::upgrade() {
+  if (auto fault = schema::upgrade(connection_, kind_)) return failed(fault, "give it the present layout");
+  return {};
+}
+
 Status Database::change_meta(const schema::Meta& meta) {
   std::string sql = "PRAGMA synchronous = FULL; UPDATE meta SET epoch = " + std::to_string(meta.epoch) +
                     ", complete = " + std::to_string(meta.complete) + " WHERE id = 1";
@@ -107,6 +112,7 @@ Status Database::reopen() {
   schema::Found found = inspect();
   if (!found.answer.ok()) return found.answer;
   if (found.blank) return damage_ = damaged(path_, "is empty now");
+  if (found.old) return damage_ = damaged(path_, "has an older layout now");
   if (Status settled = settle(meta_); !settled) return settled;
   if (Status done = checkpoint(); !done) {
     suspect_ = true;

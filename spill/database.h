@@ -40,6 +40,7 @@ class Database : public ForkGuarded {
   void close();
   schema::Found inspect();
   Status make(const schema::Meta& meta);
+  Status upgrade();
   Status change_meta(const schema::Meta& meta);
   /// Expects this store and epoch from now on, and tunes the connection.
   Status settle(const schema::Meta& meta);

@@ -98,9 +98,9 @@ Status Journal::visit(const Row& row, const std::function<Status(const JournalEn
 
 // --------------------------------------------------------------------------------------------------------------- commit
 
-Result<std::uint64_t> Journal::commit(std::span<const JournalEntry> entries, std::uint64_t after,
-                                      std::uint64_t deadline_us) {
-  if (entries.empty()) return Status(Code::invalid, "there is nothing to commit");
+Result<std::uint64_t> Journal::commit(std::span<const JournalEntry> entries, const Database::Work& beside,
+                                      std::uint64_t after, std::uint64_t deadline_us) {
+  if (entries.empty() && !beside) return Status(Code::invalid, "there is nothing to commit");
   std::uint64_t bytes = 0;
   for (const JournalEntry& entry : entries) {
     if (Status good = check_entry(entry); !good) return good;
@@ -118,7 +118,8 @@ Result<std::uint64_t> Journal::commit(std::span<const JournalEntry> entries, std
           return damaged(database_.path(), "went back to an older state: its last row is " +
                                                std::to_string(lsn) + ", but row " + std::to_string(after) +
                                                " was committed once");
-        return put(connection, ++lsn, row);
+        if (Status put_beside = beside ? beside(connection) : Status(); !put_beside) return put_beside;
+        return entries.empty() ? Status() : put(connection, ++lsn, row);
       });
   if (!answer) return answer;
   return lsn;

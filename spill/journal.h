@@ -19,8 +19,9 @@ class Journal {
  public:
   explicit Journal(Database& database) : database_(database) {}
 
-  Result<std::uint64_t> commit(std::span<const JournalEntry> entries, std::uint64_t after,
-                               std::uint64_t deadline_us);
+  /// `beside` runs in the same transaction, if there is one. Answers the highest lsn.
+  Result<std::uint64_t> commit(std::span<const JournalEntry> entries, const Database::Work& beside,
+                               std::uint64_t after, std::uint64_t deadline_us);
   Result<std::uint64_t> last_lsn(std::uint64_t deadline_us);
   Result<std::uint64_t> rows(std::uint64_t deadline_us);
   Status replay(const std::function<Status(const JournalEntry&)>& visit, std::uint64_t deadline_us);

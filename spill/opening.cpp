@@ -73,6 +73,8 @@ Status SqliteTier::open_files(const TierOptions& options) {
     return damaged(files_.pages_path(), "is missing or empty, and journal.db is not");
   if (journal.blank && !options.create)
     return Status(Code::not_found, files_.folder() + ": there is no durable store yet");
+  if (journal.old)
+    if (Status upgraded = journal_database_.upgrade(); !upgraded) return upgraded;
   if (journal.blank || pages.blank || !journal.meta.complete)
     if (Status made = make_missing(journal, pages); !made) return made;
   if (Status same = agree(journal.meta, pages.meta); !same) return same;

@@ -19,6 +19,11 @@ constexpr const char* kJournal =
     "CREATE TABLE journal(lsn INTEGER PRIMARY KEY, checksum INTEGER NOT NULL, entries BLOB NOT NULL);"
     "CREATE TABLE stream(id INTEGER PRIMARY KEY, scope BLOB NOT NULL, ns BLOB NOT NULL, name BLOB NOT NULL, "
     "kind INTEGER NOT NULL, cleared_upto INTEGER NOT NULL);";
+constexpr const char* kSettings =
+    "CREATE TABLE setting(scope BLOB NOT NULL, kind INTEGER NOT NULL, ns BLOB NOT NULL, name BLOB NOT NULL, "
+    "cursor BLOB NOT NULL, checksum INTEGER NOT NULL, value BLOB NOT NULL, "
+    "PRIMARY KEY(scope, kind, ns, name, cursor)) WITHOUT ROWID;";
+constexpr std::uint64_t kWithoutSettings = 1;  // a journal.db's layout
 
 sqlite::Fault number(sqlite::Connection& connection, const char* sql, std::uint64_t& out) {
   sqlite::Query query(connection, sql);
@@ -32,16 +37,17 @@ sqlite::Fault read_meta(sqlite::Connection& connection, Meta& meta, bool& there)
   return query.fault();
 }
 
-Status wrong_layout(const std::string& path, std::uint64_t layout) {
+Status wrong_layout(const std::string& path, Kind kind, std::uint64_t layout) {
   std::string text = path + ": has layout " + std::to_string(layout) + ", this headpond knows " +
-                     std::to_string(kLayout) + ": ";
-  return {Code::unsupported, text + (layout > kLayout ? "it was made by a newer headpond; use that one"
-                                                      : "it was made by an older headpond; use that one")};
+                     std::to_string(layout_of(kind)) + ": ";
+  return {Code::unsupported,
+          text + (layout > layout_of(kind) ? "it was made by a newer headpond; use that one"
+                                           : "it was made by an older headpond; use that one")};
 }
 
 }  // namespace
 
-Found inspect(sqlite::Connection& connection, const std::string& path, Kind) {
+Found inspect(sqlite::Connection& connection, const std::string& path, Kind kind) {
   Found found;
   std::uint64_t application = 0, layout = 0, tables = 0;
   if ((found.fault = number(connection, "PRAGMA application_id", application))) return found;
@@ -51,10 +57,11 @@ Found inspect(sqlite::Connection& connection, const std::string& path, Kind) {
     found.blank = true;
   } else if (application != kApplication) {
     found.answer = damaged(path, "is a database of another program");
-  } else if (layout != kLayout) {
-    found.answer = wrong_layout(path, layout);
+  } else if (layout != layout_of(kind) && !(kind == Kind::journal && layout == kWithoutSettings)) {
+    found.answer = wrong_layout(path, kind, layout);
   } else {
     bool there = false;
+    found.old = layout != layout_of(kind);
     found.fault = read_meta(connection, found.meta, there);
     if (!found.fault && !there) found.answer = damaged(path, "does not say which store it belongs to");
   }
@@ -67,12 +74,20 @@ sqlite::Fault make(sqlite::Connection& connection, Kind kind, const Meta& meta) 
   if (auto fault = connection.run("PRAGMA synchronous = FULL")) return fault;
   std::string sql = "BEGIN IMMEDIATE;";
   sql += "PRAGMA application_id = " + std::to_string(kApplication) + ";";
-  sql += "PRAGMA user_version = " + std::to_string(kLayout) + ";";
+  sql += "PRAGMA user_version = " + std::to_string(layout_of(kind)) + ";";
   sql += kMeta;
-  sql += kind == Kind::pages ? kPages : kJournal;
+  sql += kind == Kind::pages ? kPages : std::string(kJournal) + kSettings;
   sql += "INSERT INTO meta VALUES(1, " + std::to_string(meta.store_id) + ", " + std::to_string(meta.epoch) +
          ", 0, " + std::to_string(meta.complete) + "); COMMIT";
   sqlite::Fault fault = connection.run(sql);
+  if (fault) connection.rollback();
+  return fault;
+}
+
+sqlite::Fault upgrade(sqlite::Connection& connection, Kind kind) {
+  sqlite::Fault fault =
+      connection.run("PRAGMA synchronous = FULL; BEGIN IMMEDIATE;" + std::string(kSettings) +
+                     "PRAGMA user_version = " + std::to_string(layout_of(kind)) + "; COMMIT");
   if (fault) connection.rollback();
   return fault;
 }

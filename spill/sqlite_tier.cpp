@@ -11,6 +11,7 @@ SqliteTier::SqliteTier(const TierOptions& options)
       pages_database_(files_, schema::Kind::pages, options.vfs),
       journal_(journal_database_),
       names_(journal_database_),
+      settings_(journal_database_),
       pages_(pages_database_) {}
 
 // ------------------------------------------------------------------------------------------------------------------ names
@@ -36,6 +37,9 @@ Status SqliteTier::forget(std::uint64_t stream, std::uint64_t deadline_us) {
 }
 Result<std::vector<TierNames>> SqliteTier::streams(std::uint64_t deadline_us) {
   return names_.all(deadline_us);
+}
+Result<std::vector<TierSetting>> SqliteTier::settings(std::uint64_t deadline_us) {
+  return settings_.all(deadline_us);
 }
 
 // ------------------------------------------------------------------------------------------------------------------ pages
@@ -87,9 +91,13 @@ Status SqliteTier::barrier(std::uint64_t deadline_us) { return pages_.barrier(de
 
 // ---------------------------------------------------------------------------------------------------------------- journal
 
-Result<std::uint64_t> SqliteTier::commit(std::span<const JournalEntry> entries, std::uint64_t after,
+Result<std::uint64_t> SqliteTier::commit(std::span<const JournalEntry> entries,
+                                         std::span<const TierSetting> settings, std::uint64_t after,
                                          std::uint64_t deadline_us) {
-  return journal_.commit(entries, after, deadline_us);
+  Database::Work put;
+  if (!settings.empty())
+    put = [&](sqlite::Connection& connection) { return settings_.put(connection, settings); };
+  return journal_.commit(entries, put, after, deadline_us);
 }
 Result<std::uint64_t> SqliteTier::last_lsn(std::uint64_t deadline_us) {
   return journal_.last_lsn(deadline_us);

@@ -9,6 +9,7 @@
 #include "database.h"
 #include "journal.h"
 #include "page_rows.h"
+#include "setting_rows.h"
 #include "src/tier.h"
 #include "store_files.h"
 #include "stream_names.h"
@@ -27,6 +28,7 @@ class SqliteTier final : public Tier {
   Status clear(std::uint64_t stream, std::uint64_t upto, std::uint64_t deadline_us) override;
   Status forget(std::uint64_t stream, std::uint64_t deadline_us) override;
   Result<std::vector<TierNames>> streams(std::uint64_t deadline_us) override;
+  Result<std::vector<TierSetting>> settings(std::uint64_t deadline_us) override;
 
   Status store(std::span<const TierPage> pages, std::uint64_t deadline_us) override;
   Status store_whole(std::span<const TierPage> pages, std::span<const TierKept> streams,
@@ -44,8 +46,9 @@ class SqliteTier final : public Tier {
   Result<std::vector<std::uint64_t>> streams_with_rows(std::uint64_t deadline_us) override;
   Status barrier(std::uint64_t deadline_us) override;
 
-  Result<std::uint64_t> commit(std::span<const JournalEntry> entries, std::uint64_t after,
-                               std::uint64_t deadline_us) override;
+  using Tier::commit;
+  Result<std::uint64_t> commit(std::span<const JournalEntry> entries, std::span<const TierSetting> settings,
+                               std::uint64_t after, std::uint64_t deadline_us) override;
   Result<std::uint64_t> last_lsn(std::uint64_t deadline_us) override;
   Status replay(const std::function<Status(const JournalEntry&)>& visit, std::uint64_t deadline_us) override;
   Status survivors(const std::function<Status(const Acked&)>& acks,
@@ -71,6 +74,7 @@ class SqliteTier final : public Tier {
   Database journal_database_, pages_database_;
   Journal journal_;
   StreamNames names_;
+  SettingRows settings_;
   PageRows pages_;
   std::uint64_t store_id_ = 0;
   std::atomic<std::uint64_t> epoch_{0};

@@ -11,6 +11,7 @@
 #include "pages.h"
 #include "reap.h"
 #include "rebuild.h"
+#include "settings.h"
 #include "tier_side.h"
 
 namespace headpond::internal {
@@ -304,6 +305,8 @@ void Attachment::leave() {
   if (ThreadContext* me = open == 0 && usable() == Code::ok ? thread() : nullptr) {
     if (posts_waiting(*me) > 0)
       (void)flush_posts(*me, sys::precise_us() + kReadPatienceUs);  // else somebody later
+    if (tier_side_->take_unsaved())
+      (void)save_unsaved(*me, sys::precise_us() + kReadPatienceUs, NoTier::leave_it);
     recycle(*me, {});
     tier_side_->erase_forgotten(*me, true);
     tier_side_->give_back_disk();

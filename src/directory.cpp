@@ -246,7 +246,7 @@ Result<Binding> Directory::find_or_create(const Key& key) {
     std::uint32_t policy = 0;
     if (scope_slot) {
       SlotWords& scope_words = segment_.slot(scope_slot - 1);
-      policy = policy_of({get(scope_words.value), get(scope_words.value2)});
+      policy = policy_of({get(scope_words.value), get(scope_words.value2) & ~kValueMarks});
     }
     auto stream =
         new_stream(*section, key.kind, *made, get(segment_.floor(static_cast<std::uint32_t>(hash % kFloors))),
@@ -331,7 +331,7 @@ Status Directory::erase(const Key& key) {
 Result<Directory::Values> Directory::values(const Key& key) {
   return with_entry(key, [&](Section& section, std::uint32_t at) -> Result<Values> {
     if (!at) return section.leave(), Code::not_found;
-    Values out{get(segment_.slot(at - 1).value), get(segment_.slot(at - 1).value2)};
+    Values out{get(segment_.slot(at - 1).value), get(segment_.slot(at - 1).value2) & ~kValueMarks};
     section.leave();
     return out;
   });
@@ -342,26 +342,34 @@ Result<Directory::Values> Directory::set_values(const Key& key, Values wanted, b
   for (int tries = 0; tries < 100; tries++) {
     if (Status room = make_room(bytes.size() + scope_bytes.size()); !room) return room;
     auto out = with_entry(key, [&](Section& section, std::uint32_t at) -> Result<Values> {
-      std::uint32_t scope_slot = 0;
-      if (!at && key.kind != Kind::scope) {
-        scope_slot = locate(key.scope_key(), scope_bytes, hash_of(scope_bytes));
+      std::uint32_t scope_slot =
+          key.kind == Kind::scope ? 0 : locate(key.scope_key(), scope_bytes, hash_of(scope_bytes));
+      const bool is_new = !at;
+      if (is_new && key.kind != Kind::scope) {
         if (!scope_slot) {
           auto made = insert(section, key.scope_key(), scope_bytes, hash_of(scope_bytes), 0);
           if (made) section.leave();
           return Code::busy;
         }
       }
-      if (!at) {
+      if (is_new) {
         auto made = insert(section, key, bytes, hash_of(bytes), scope_slot);
         if (!made) return Code::busy;
         at = *made;
       }
       SlotWords& slot = segment_.slot(at - 1);
-      Values set = wanted;
-      if (raise)
-        set.first = std::max(set.first, get(slot.value)), set.second = std::max(set.second, get(slot.value2));
+      std::uint64_t second = get(slot.value2), marks = second & kValueMarks;
+      Values set{wanted.first, wanted.second & ~kValueMarks};
+      if (raise) set.first = std::max(set.first, get(slot.value));
+      if (is_new || set.first != get(slot.value) || set.second != (second & ~kValueMarks))
+        marks |= kUnsavedValue;
+      set.unsaved = marks & kUnsavedValue;
+      if (scope_slot) {
+        SlotWords& scope = segment_.slot(scope_slot - 1);
+        set.scope_policy = policy_of({get(scope.value), get(scope.value2) & ~kValueMarks}) & kNotInMemory;
+      }
       section.set(slot.value, set.first);
-      section.set(slot.value2, set.second);
+      section.set(slot.value2, set.second | marks);
       section.leave();
       return set;
     });

@@ -14,6 +14,7 @@
 #include "headpond/status.h"
 #include "parked_words.h"
 #include "section.h"
+#include "tier.h"
 
 namespace headpond::internal {
 
@@ -45,6 +46,8 @@ class Directory {
   /// A cursor's or scope's words.
   struct Values {
     std::uint64_t first = 0, second = 0;
+    bool unsaved = false;            // set_values(): the durable tier has not what is there now
+    std::uint32_t scope_policy = 0;  // set_values(): PolicyFlags of kNotInMemory that the scope has
   };
   /// A scope's words: max_items, with the PolicyFlags of kNotInMemory from bit kScopePolicyBit on; max_bytes.
   static constexpr int kScopePolicyBit = 57;
@@ -54,6 +57,9 @@ class Directory {
   static std::uint32_t policy_of(const Values& scope) {
     auto flags = static_cast<std::uint32_t>(scope.first >> kScopePolicyBit) & kNotInMemory;
     return flags | (scope_max_items(scope) || scope.second ? static_cast<std::uint32_t>(kLimited) : 0);
+  }
+  static Values scope_values(std::uint64_t max_items, std::uint64_t max_bytes, std::uint32_t policy) {
+    return {max_items | static_cast<std::uint64_t>(policy) << kScopePolicyBit, max_bytes};
   }
   Result<Values> values(const Key& key);
   /// Sets them, creating the entry; `raise`: only upwards. Returns what is there now.
@@ -102,6 +108,27 @@ class Directory {
   Result<bool> has_stream(const Key& key, std::uint64_t id);
   /// Changes the policy of a parked name; `not_found`: it is not parked.
   Status set_parked_policy(const Key& key, std::uint32_t set, std::uint32_t clear);
+
+  // What the durable tier is to have of settings and cursors (settings.h); definitions in directory_settings.cpp.
+  /// As the name stands now: a queue's settings, a scope's limits, a cursor's place. From here on the tier may have it.
+  Result<TierSetting> setting(const Key& key);
+  /// The tier has exactly this of its name. What has changed since stays unsaved.
+  Status note_saved(const TierSetting& saved);
+  /// The names of which the tier has not what is there. A snapshot, taken in pieces.
+  Result<std::vector<Key>> unsaved();
+  /// The tier has it not, or soon won't.
+  Status mark_unsaved(const Key& key);
+  /// A name that the tier is to have something of.
+  struct Noted {
+    TierSetting now;
+    bool unsaved = false;
+  };
+  Result<std::vector<Noted>> settings();
+  static Key key_of(const TierSetting& setting);
+  /// Puts back what the tier has of a scope or a cursor. `corruption`: it is none.
+  Status restore(const TierSetting& setting);
+  /// The same of a queue, into words that nobody else knows.
+  Status restore(const TierSetting& setting, StreamWords& words) const;
   /// Takes the cursor away if its log is not there.
   Status erase_orphan(const Key& cursor);
 
@@ -134,6 +161,13 @@ class Directory {
   void give_slots(Section& section, std::uint32_t first);
   std::vector<std::uint32_t> chain_of(std::uint32_t first) const;
   bool in_table(Binding found) const;
+  TierSetting setting_at(const Key& key, std::uint32_t at) const;
+  void set_marks(Section& section, const Key& key, std::uint32_t at, std::uint64_t set, std::uint64_t clear);
+  bool is_unsaved(std::uint32_t at) const;
+  template <class Visit>
+  Status each_entry(Visit visit);
+  void set_parked(Section& section, Binding parked, std::uint32_t set, std::uint32_t clear);
+  std::uint32_t parked_policy(Binding parked) const;
   Parked read_parked(Binding stream) const;
   void write_parked(std::uint32_t first, const Parked& from);
   Result<std::uint32_t> pick_descriptor();

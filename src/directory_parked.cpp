@@ -245,12 +245,20 @@ Status Directory::set_parked_policy(const Key& key, std::uint32_t set, std::uint
   auto done = with_entry(key, [&](Section& section, std::uint32_t at) -> Result<bool> {
     Binding value{at ? get(segment_.slot(at - 1).value) : 0};
     if (!at || !value.is_parked() || !in_table(value)) return section.leave(), Code::not_found;
-    Word& word = words_in(segment_.slot(value.slot() - 1))[2];
-    section.set(word, pair((low(get(word)) | set) & ~clear, high(get(word))));
+    set_parked(section, value, set, clear);
     section.leave();
     return true;
   });
   return done.status();
+}
+
+void Directory::set_parked(Section& section, Binding parked, std::uint32_t set, std::uint32_t clear) {
+  Word& word = words_in(segment_.slot(parked.slot() - 1))[2];
+  section.set(word, pair((low(get(word)) | set) & ~clear, high(get(word))));
+}
+
+std::uint32_t Directory::parked_policy(Binding parked) const {
+  return low(get(words_in(segment_.slot(parked.slot() - 1))[2]));
 }
 
 Status Directory::erase_orphan(const Key& cursor) {

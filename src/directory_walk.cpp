@@ -19,7 +19,7 @@ Result<std::vector<Directory::Listed>> Directory::list(const std::string* scope)
     if (stream && entry.stream.is_parked())
       entry.parked = read_parked(entry.stream);
     else if (!stream)
-      entry.values = {value, get(segment_.slot(at - 1).value2)};
+      entry.values = {value, get(segment_.slot(at - 1).value2) & ~kValueMarks};
     out.push_back(std::move(entry));
   };
   if (scope) {

@@ -1,5 +1,6 @@
 #include "durable.h"
 
+#include "settings.h"
 #include "tier_side.h"
 
 namespace headpond::internal {
@@ -98,6 +99,7 @@ Code append_durably(Lane& lane, std::span<const Parts> records, std::uint64_t du
 }
 
 Status finish_append(ThreadContext& me, Sent& sent) {
+  if (!sent.post.published()) follow_tier(me);
   if (!sent.refused.ok()) return std::move(sent.refused);
   if (!sent.post.published()) return std::move(sent.answer);
   return finish_acks(me, {&sent.post, 1}, sent.wanted, {});
@@ -124,9 +126,10 @@ void post_ack(const Lane& lane, Post& post, ItemId birth) {
 }
 
 Status finish_acks(ThreadContext& me, std::span<Post> posts, Durability wanted, const Status& note) {
-  if (wanted == Durability::durable) return wait_for_posts(me, posts, durable_deadline(*me.pond));
-  commit_if_many(me);
-  return note;
+  if (wanted != Durability::durable) return commit_if_many(me), note;
+  Status waited = wait_for_posts(me, posts, durable_deadline(*me.pond));
+  follow_tier(me);
+  return waited;
 }
 
 }  // namespace headpond::internal

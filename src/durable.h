@@ -8,13 +8,15 @@
 
 namespace headpond::internal {
 
-/// What the call asked for, else what its stream's scope has for a default.
-inline Durability wanted(const StreamWords& stream, std::optional<Durability> asked) {
-  if (asked) return *asked;
-  std::uint32_t policy = stream.policy.load(std::memory_order_relaxed);
+inline Durability default_durability(std::uint32_t policy) {
   return policy & kDurableByDefault  ? Durability::durable
          : policy & kPostedByDefault ? Durability::posted
                                      : Durability::memory;
+}
+/// What the call asked for, else what its stream's scope has for a default.
+inline Durability wanted(const StreamWords& stream, std::optional<Durability> asked) {
+  if (asked) return *asked;
+  return default_durability(stream.policy.load(std::memory_order_relaxed));
 }
 
 /// An append on its way to the disk.

@@ -4,6 +4,8 @@
 
 #include "directory.h"
 #include "park.h"
+#include "settings.h"
+#include "tier_side.h"
 #include "unpark.h"
 
 namespace headpond::internal {
@@ -19,6 +21,7 @@ Status drop_parked(ThreadContext& me, std::uint64_t idle_us, GcResult& out) {
   if (!entries) return entries.status();
   std::uint64_t now = sys::coarse_us();
   bool logs = false;
+  std::vector<Key> cursors;
   for (const Directory::Listed& entry : *entries) {
     if (!entry.stream.is_parked() || entry.parked.last_use + idle_us > now) continue;
     auto dropped = clear_parked(me, entry.key, false, entry.parked.last_use);
@@ -27,10 +30,9 @@ Status drop_parked(ThreadContext& me, std::uint64_t idle_us, GcResult& out) {
     out.dropped++, out.dropped_items += *dropped;
     logs = logs || entry.key.kind == Kind::log;
   }
-  for (const Directory::Listed& entry : *entries)
-    if (logs && entry.key.kind == Kind::cursor)
-      if (Status erased = directory.erase_orphan(entry.key); !erased) return erased;
-  return {};
+  for (Directory::Listed& entry : *entries)
+    if (logs && entry.key.kind == Kind::cursor) cursors.push_back(std::move(entry.key));
+  return drop_cursors(me, cursors, Which::orphans);
 }
 
 }  // namespace
@@ -57,6 +59,8 @@ Result<GcResult> collect_idle(ThreadContext& me, const GcOptions& options) {
   if (!done) return done;
   if (drop)
     if (Status dropped = drop_parked(me, drop, out); !dropped) return dropped;
+  if (Status saved = save_unsaved(me, sys::precise_us() + kStorePatienceUs, NoTier::leave_it); !saved)
+    return saved;
   return out;
 }
 

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "check.h"
+#include "directory.h"
 #include "journal_trim.h"
 #include "section.h"
 #include "tier_side.h"
@@ -89,8 +90,10 @@ class Leader {
     Collected batch;
     if (Status collected = collect_posts(me_, batch); !collected) return collected;
     if (batch.posts.empty()) return {};
-    if (!batch.entries.empty())
-      if (Status written = write(batch.entries); !written) return written;
+    std::vector<TierSetting> settings;
+    if (Status read = settings_of(batch.settings, settings); !read) return read;
+    if (!batch.entries.empty() || !settings.empty())
+      if (Status written = write(batch.entries, settings); !written) return written;
     finish_posts(me_, batch);
     header_.collected.store(batch.posted, std::memory_order_release);
     header_.commit_records.store(static_cast<std::uint32_t>(batch.posts.size()), std::memory_order_relaxed);
@@ -102,11 +105,12 @@ class Leader {
     return {};
   }
 
-  Status write(std::span<const JournalEntry> entries) {
+  Status write(std::span<const JournalEntry> entries, std::span<const TierSetting> settings = {}) {
     auto tier = me_.pond->tier_side().tier(me_);
     if (!tier) return tier.status();
     std::uint64_t begin = sys::precise_us(), bytes = 0;
-    auto lsn = (*tier)->commit(entries, header_.durable_lsn.load(std::memory_order_acquire), until_us_);
+    auto lsn =
+        (*tier)->commit(entries, settings, header_.durable_lsn.load(std::memory_order_acquire), until_us_);
     if (!lsn) return lsn.status();
     for (std::uint64_t told = header_.durable_lsn.load();
          told < *lsn && !header_.durable_lsn.compare_exchange_weak(told, *lsn);) {
@@ -115,11 +119,26 @@ class Leader {
          before = header_.commit_us.load(std::memory_order_relaxed);
     header_.commit_us.store(before ? (before * 7 + took) / 8 : took, std::memory_order_relaxed);
     for (const JournalEntry& entry : entries) bytes += entry.payload.size() + 48;
-    add(header_.bytes_since_trim, bytes), add(header_.commits_since_trim, 1u);
+    if (!entries.empty()) add(header_.bytes_since_trim, bytes), add(header_.commits_since_trim, 1u);
+    // What is not marked for lack of time is written again some day.
+    for (const TierSetting& setting : settings) (void)Directory(me_).note_saved(setting);
     return {};
   }
 
  private:
+  /// What they are now: later than what was posted of them, if anything.
+  Status settings_of(const std::set<std::string>& keys, std::vector<TierSetting>& out) {
+    for (const std::string& bytes : keys) {
+      Key key;
+      if (!Key::decode(bytes, key)) continue;  // damage of a post's bytes, of which nobody vouches
+      auto now = Directory(me_).setting(key);
+      if (now.code() == Code::too_large) continue;  // the same
+      if (!now) return now.status();
+      out.push_back(std::move(*now));
+    }
+    return {};
+  }
+
   /// Those whom the last commit let go are on their way back.
   void wait_for_others() {
     std::uint32_t want = header_.commit_records.load(std::memory_order_relaxed);
@@ -177,7 +196,7 @@ Status give_up(ThreadContext& me, std::span<Post> posts, const Status& why) {
   bool all = true;
   for (Post& post : posts) {
     if (post.is_done()) continue;
-    all = post.is_ack() && posts_waiting(me) < kManyPosts ? false : !post.withdraw() && all;
+    all = post.stands() && posts_waiting(me) < kManyPosts ? false : !post.withdraw() && all;
   }
   return all ? Status::durable() : Status::in_memory(why);
 }
@@ -213,6 +232,11 @@ Status commit_own(ThreadContext& me, const CommitLock&, std::span<const JournalE
                   std::uint64_t until_us) {
   Status written = Leader(me, until_us).write(entries);
   return written ? Status::durable() : Status::in_memory(written);
+}
+
+Status commit_settings(ThreadContext& me, const CommitLock&, std::span<const TierSetting> settings,
+                       std::uint64_t until_us) {
+  return Leader(me, until_us).write({}, settings);
 }
 
 Status flush_posts(ThreadContext& me, std::uint64_t until_us,

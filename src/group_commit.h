@@ -51,6 +51,9 @@ Status wait_for_posts(ThreadContext& me, std::span<Post> posts, std::uint64_t un
 /// Commits these entries as a row of their own. Answers as above.
 Status commit_own(ThreadContext& me, const CommitLock& held, std::span<const JournalEntry> entries,
                   std::uint64_t until_us);
+/// Commits these, as they were read with the lock held. Not ok: nothing was written.
+Status commit_settings(ThreadContext& me, const CommitLock& held, std::span<const TierSetting> settings,
+                       std::uint64_t until_us);
 /// Waits until everything is written that was posted before the call and of which `of` answers true for an entry. ok, durable; or what keeps it.
 Status flush_posts(
     ThreadContext& me, std::uint64_t until_us,

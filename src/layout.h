@@ -31,6 +31,7 @@
 //   I17 A parked lane's items are those of its rows; all its stream's rows are live, and lie in the ids of its lanes. (park.h)
 //   I18 A slot belongs to one entry's key, to one entry's or descriptor's parked words, or to the free list.
 //   I19 Every lane of a PARKED descriptor ends in a tomb.
+//   I20 What the durable tier has of a name's settings is what the name has, or the name is marked unsaved; of other names it has none.
 #pragma once
 
 #include <pthread.h>
@@ -43,7 +44,7 @@
 namespace headpond::internal {
 
 constexpr std::uint64_t kMagic = 0x31646e6f70646165ULL;  // "eadpond1"
-constexpr std::uint32_t kLayoutVersion = 3;
+constexpr std::uint32_t kLayoutVersion = 4;
 
 constexpr std::uint32_t kUnit = 1024;             // the smallest page; pages are whole units
 constexpr std::uint32_t kMaxParticipants = 4094;  // and a spare slot, from which a full table is reaped
@@ -81,7 +82,7 @@ struct TableInfo {         // the creator, never changed
 struct RebuiltWords {
   Word epoch;  // 0: it was not
   Word at_ms, streams, rows, items, bytes, from_journal, damaged_rows, damaged_items, lost_records,
-      unknown_items;
+      unknown_items, settings, cursors;
 };
 
 struct alignas(128) Header {
@@ -141,6 +142,11 @@ struct alignas(128) Header {
   // has room for it
   Word largest_spilled;
   RebuiltWords rebuilt;
+  // Settings and cursors that the tier does not have (settings.h): changes so far, atomic add by who has made one, or reaps who may have;
+  // how many of them had been made when the last one began who saved all, atomic maximum; 1: somebody has, since there is a tier.
+  Word settings_changed;
+  Word settings_saved;
+  Word settings_followed;
   // The posting queue's Binding, 0: nothing was ever posted; the directory's section, never undone.
   Word posting_queue;
   Word journal_used;  // 1: the journal may have entries: who posts or commits, before the first one
@@ -294,7 +300,13 @@ enum PolicyFlag : std::uint32_t {
   kAttemptsLimited = 16,
   kPostedByDefault = 32,  // its scope's Durability
   kDurableByDefault = 64,
+  kConfigured = 128,  // limits of its own, not the pond's defaults
+  kUnsaved =
+      256,  // the durable tier has its settings not, or others; cleared in the directory's section alone
+  kMaybeSaved = 512,  // the durable tier may have settings of it; the same
 };
+/// What is settings of a queue, and outlives the segment; what says whether it does.
+constexpr std::uint32_t kSettings = kPaused | kDraining | kConfigured, kSavedMarks = kUnsaved | kMaybeSaved;
 constexpr std::uint32_t kNotInMemory = kPostedByDefault | kDurableByDefault;
 
 struct LaneWords {
@@ -349,10 +361,13 @@ struct SlotWords {
   Word kind;    // key bytes 32 | Kind 8
   Word hash;
   Word value;   // Binding; its slot and `ending` if the stream is parked; a cursor's seq; a scope's max_items
-  Word value2;  // a scope's max_bytes
+  Word value2;  // a scope's max_bytes; of it and a cursor, kUnsavedValue and kMaybeSavedValue
   char bytes[80];
 };
 static_assert(sizeof(SlotWords) == 128);
+
+constexpr std::uint64_t kUnsavedValue = 1ULL << 63, kMaybeSavedValue = 1ULL << 62,
+                        kValueMarks = kUnsavedValue | kMaybeSavedValue;
 
 constexpr std::uint64_t element_bytes(Table table) {
   constexpr std::uint64_t sizes[kTables] = {sizeof(SectionWords),
@@ -396,6 +411,7 @@ constexpr std::uint64_t layout_hash() {
                           offsetof(LaneWords, gap_version),
                           offsetof(Header, tier_store),
                           offsetof(Header, rebuilt),
+                          offsetof(Header, settings_changed),
                           offsetof(Header, commit_bell),
                           offsetof(SlotWords, bytes)})
     h = (h ^ v) * 0x100000001b3ULL;

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "durable.h"
 #include "each.h"
+#include "settings.h"
 #include "stats.h"
 #include "straight.h"
 #include "stream.h"
@@ -217,17 +219,27 @@ Result<std::uint64_t> Log::committed(Bytes cursor) const {
   if (place.code() == Code::not_found) return std::uint64_t{0};
   return place;
 }
-Result<std::uint64_t> Log::commit(Bytes cursor, std::uint64_t seq) {
-  return with_directory(*stream_, [&](Directory& directory) {
-    return directory.set_values(cursor_key(stream_->key(), cursor), {seq, 0}, true);
+Result<std::uint64_t> Log::commit(Bytes cursor, std::uint64_t seq, std::optional<Durability> durability) {
+  const Key key = cursor_key(stream_->key(), cursor);
+  Directory::Values now;
+  auto set = with_directory(*stream_, [&](Directory& directory) {
+    auto values = directory.set_values(key, {seq, 0}, true);
+    if (values) now = *values;
+    return values;
   });
+  if (!set) return set;
+  ThreadContext* me = stream_->pond().thread();
+  if (!now.unsaved || !me) return {now.first, Status::durable()};
+  Status saved = save(*me, key, durability ? *durability : default_durability(now.scope_policy));
+  return {now.first, std::move(saved)};
 }
+
 Status Log::drop_cursor(Bytes cursor) {
-  auto dropped = with_directory(*stream_, [&](Directory& directory) -> Result<Directory::Values> {
-    if (Status erased = directory.erase(cursor_key(stream_->key(), cursor)); !erased) return erased;
-    return Directory::Values{};
-  });
-  return dropped ? Status() : dropped.status();
+  const Key key = cursor_key(stream_->key(), cursor);
+  auto there = with_directory(*stream_, [&](Directory& directory) { return directory.values(key); });
+  if (!there) return there.status();
+  ThreadContext* me = stream_->pond().thread();
+  return me ? drop_cursors(*me, {&key, 1}, Which::all) : Status(Code::full);
 }
 
 Result<std::vector<CursorPlace>> Log::cursors() const {

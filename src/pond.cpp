@@ -10,6 +10,7 @@
 #include "pond_access.h"
 #include "reap.h"
 #include "room.h"
+#include "settings.h"
 #include "tier_side.h"
 
 namespace headpond {
@@ -53,6 +54,9 @@ void maintain(Attachment& pond) {
   if (const GcOptions& gc = pond.options().gc; gc.spill_idle.count() > 0 || gc.drop_idle.count() > 0)
     if (pond.gc_is_due(gc))
       if (Status collected = collect_idle(*me, gc).status(); !collected) done = collected;
+  if (pond.tier_side().save_is_due())
+    if (Status saved = save_unsaved(*me, sys::precise_us() + kStorePatienceUs, NoTier::leave_it); !saved)
+      done = saved;
   if (posts_waiting(*me) > 0)
     if (Status flushed = flush_posts(*me, sys::precise_us() + kStorePatienceUs); !flushed) done = flushed;
   pond.tier_side().erase_forgotten(*me, true);
@@ -131,7 +135,9 @@ Status Pond::flush() const {
   if (Code usable = attachment_->usable(); usable != Code::ok) return usable;
   ThreadContext* me = attachment_->thread();
   if (!me) return Code::full;
-  return flush_posts(*me, durable_deadline(*attachment_));
+  std::uint64_t until = durable_deadline(*attachment_);
+  if (Status saved = save_unsaved(*me, until, NoTier::make_it); !saved) return saved;
+  return flush_posts(*me, until);
 }
 
 Result<GcResult> Pond::gc(const GcOptions& options) const {

@@ -13,16 +13,18 @@ namespace headpond::internal {
 namespace {
 
 constexpr std::uint64_t kMostCollected = 4 << 20;  // of payloads: one row of the journal
+constexpr std::size_t kMostSettings = 1024;
 
 /// How an entry lies in a post; its payload follows, rounded up to 8.
 struct EntryWords {
-  std::uint64_t kind;  // JournalEntry::Kind 8 | flags 8 | moves 32 from bit 32 on
+  std::uint64_t kind;  // JournalEntry::Kind, or kSettingKind 8 | flags 8 | moves 32 from bit 32 on
   std::uint64_t birth_stream, birth_seq, birth_last;
   std::uint64_t stream, seq;
   std::uint64_t binding;
   std::uint64_t payload_bytes;
 };
 static_assert(sizeof(EntryWords) == 64);
+constexpr std::uint64_t kSettingKind = 4;
 
 /// J's descriptor; made if there is none.
 Result<Binding> posting_queue(ThreadContext& me) {
@@ -49,9 +51,10 @@ bool read_post(std::span<const char> post, const std::function<void(const PostEn
     std::memcpy(&words, post.data(), sizeof words);
     post = post.subspan(sizeof words);
     std::uint64_t kind = words.kind & 0xff;
-    if (kind < 1 || kind > 3 || words.payload_bytes > post.size()) return false;
+    if (kind < 1 || kind > kSettingKind || words.payload_bytes > post.size()) return false;
     PostEntry out;
-    out.entry.kind = static_cast<JournalEntry::Kind>(kind);
+    out.setting = kind == kSettingKind;
+    if (!out.setting) out.entry.kind = static_cast<JournalEntry::Kind>(kind);
     out.entry.flags = static_cast<std::uint8_t>(words.kind >> 8);
     out.entry.moves = static_cast<std::uint32_t>(words.kind >> 32);
     out.entry.birth_stream = words.birth_stream, out.entry.birth_seq = words.birth_seq;
@@ -61,7 +64,7 @@ bool read_post(std::span<const char> post, const std::function<void(const PostEn
     std::uint64_t whole = round8(words.payload_bytes);
     std::uint64_t highest =
         std::max({words.birth_stream, words.birth_seq, words.birth_last, words.stream, words.seq});
-    bool ack = out.entry.kind == JournalEntry::Kind::ack;
+    bool ack = !out.setting && out.entry.kind == JournalEntry::Kind::ack;
     if (whole > post.size() || highest >> 63 || (ack && words.birth_last < words.birth_seq)) return false;
     post = post.subspan(whole);
     visit(out);
@@ -97,7 +100,7 @@ Post& Post::operator=(Post&& other) noexcept {
   abandon();
   state_ = std::exchange(other.state_, State::none);
   me_ = other.me_, queue_ = other.queue_, place_ = other.place_, bytes_ = other.bytes_, used_ = other.used_;
-  is_ack_ = other.is_ack_;
+  stands_ = other.stands_;
   return *this;
 }
 
@@ -134,20 +137,21 @@ void Post::add(const PostEntry& from, const Parts& payload) {
   std::uint64_t size = payload.size();
   HEADPOND_CHECK(state_ == State::reserved && used_ + bytes_for(size) <= bytes_);
   const JournalEntry& entry = from.entry;
-  EntryWords words{static_cast<std::uint64_t>(entry.kind) | static_cast<std::uint64_t>(entry.flags) << 8 |
-                       static_cast<std::uint64_t>(entry.moves) << 32,
-                   entry.birth_stream,
-                   entry.birth_seq,
-                   entry.birth_last,
-                   entry.stream,
-                   entry.seq,
-                   from.stream.raw,
-                   size};
+  std::uint64_t kind = from.setting ? kSettingKind : static_cast<std::uint64_t>(entry.kind);
+  EntryWords words{
+      kind | static_cast<std::uint64_t>(entry.flags) << 8 | static_cast<std::uint64_t>(entry.moves) << 32,
+      entry.birth_stream,
+      entry.birth_seq,
+      entry.birth_last,
+      entry.stream,
+      entry.seq,
+      from.stream.raw,
+      size};
   char* to = place_.at() + kRecordHeader + used_;
   std::memcpy(to, &words, sizeof words);
   payload.copy_to(to + sizeof words);
   used_ += bytes_for(size);
-  is_ack_ = entry.kind == JournalEntry::Kind::ack;
+  stands_ = from.setting || entry.kind == JournalEntry::Kind::ack;
 }
 
 // The tail hint before READY: from then on the page may go at any time (P3).
@@ -237,10 +241,12 @@ Status collect_posts(ThreadContext& me, Collected& out) {
   std::vector<std::pair<std::size_t, std::size_t>> payloads;  // of the entries: begin and size in `bytes`
   bool damaged = false;
   Code code = for_each_post(lane, end, [&](const PageView& page, std::uint64_t offset, RecordWord word) {
-    if (out.bytes.size() >= kMostCollected) return out.more = true, Visit::stop;
+    if (out.bytes.size() >= kMostCollected || out.settings.size() >= kMostSettings)
+      return out.more = true, Visit::stop;
     auto post = page.payload(offset, word);
     if (!read_post(post, [](const PostEntry&) {})) return damaged = true, Visit::go_on;
     (void)read_post(post, [&](const PostEntry& from) {
+      if (from.setting) return void(out.settings.emplace(from.entry.payload));
       if (!is_live(lane.segment, from.stream)) return;
       out.entries.push_back(from.entry);
       payloads.emplace_back(out.bytes.size(), from.entry.payload.size());

@@ -30,6 +30,7 @@
 #pragma once
 
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -38,10 +39,12 @@
 
 namespace headpond::internal {
 
-/// What a post says of one item. `entry.payload` is of the moment only.
+/// What a post says of one item, or of a setting. `entry.payload` is of the moment only.
 struct PostEntry {
   JournalEntry entry;
   Binding stream;  // in the segment: what is posted of a stream that is cleared by now is not written
+  bool setting =
+      false;  // `entry.payload` is an encoded Key, and nothing else is said: who leads looks what there is (settings.h)
 };
 
 /// One record of J in its author's hands, from reserve() to its end. Abandoned if it goes before it was published.
@@ -63,7 +66,8 @@ class Post {
   Status reserve(ThreadContext& me, std::uint64_t bytes);
   explicit operator bool() const { return state_ != State::none; }
   bool published() const { return state_ == State::published; }
-  bool is_ack() const { return is_ack_; }
+  /// It says what is so in memory whatever becomes of the commit: an ack, a setting.
+  bool stands() const { return stands_; }
   ThreadContext& owner() const { return *me_; }  // REQUIRES: not none
 
   /// REQUIRES: reserved, and room left. `payload` comes in parts.
@@ -84,7 +88,7 @@ class Post {
   Binding queue_;
   Place place_;
   std::uint64_t bytes_ = 0, used_ = 0;
-  bool is_ack_ = false;  // of what was added last
+  bool stands_ = false;  // of what was added last
 };
 
 /// Posts as a leader takes them.
@@ -97,8 +101,9 @@ struct Collected {
   std::vector<Taken> posts;
   std::vector<JournalEntry> entries;  // their payloads are in `bytes`
   std::string bytes;
-  std::uint64_t posted = 0;  // Header::posted when J's end was fixed
-  bool more = false;         // some were left for the next commit
+  std::set<std::string> settings;  // encoded keys
+  std::uint64_t posted = 0;        // Header::posted when J's end was fixed
+  bool more = false;               // some were left for the next commit
 };
 
 /// The READY posts up to the end of J as it is now, of some MiB. Damaged ones are left out, and said. REQUIRES: the commit lock.

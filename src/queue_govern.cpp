@@ -4,6 +4,7 @@
 
 #include "reap.h"
 #include "retire.h"
+#include "settings.h"
 #include "stream.h"
 
 namespace headpond {
@@ -34,11 +35,24 @@ Result<std::uint64_t> Queue::clear() {
 
 namespace {
 
-Status set_policy(Stream& stream, std::uint32_t set, std::uint32_t clear) {
-  return stream.govern([&](ThreadContext& me, StreamWords& words) {
-    if (set) words.policy.fetch_or(set, std::memory_order_seq_cst);
-    if (clear) words.policy.fetch_and(~clear, std::memory_order_seq_cst);
+/// change(me, words) answers whether something is not as it was. In memory it holds whatever the disk says.
+template <class Change>
+Status set(Stream& stream, Change change) {
+  bool unsaved = false;
+  Status done = stream.govern([&](ThreadContext& me, StreamWords& words) {
+    if (change(me, words)) words.policy.fetch_or(kUnsaved, std::memory_order_seq_cst);
+    unsaved = words.policy.load(std::memory_order_relaxed) & kUnsaved;
+  });
+  ThreadContext* me = done ? stream.pond().thread() : nullptr;
+  return me ? save_setting(*me, stream.key(), unsaved) : done;
+}
+
+Status set_policy(Stream& stream, std::uint32_t on, std::uint32_t off) {
+  return set(stream, [&](ThreadContext& me, StreamWords& words) {
+    std::uint32_t before = words.policy.fetch_or(on, std::memory_order_seq_cst);
+    words.policy.fetch_and(~off, std::memory_order_seq_cst);
     ring(me.pond->segment(), words.bell, Wake::all);
+    return ((before | on) & ~off) != before;
   });
 }
 
@@ -69,7 +83,8 @@ Status Queue::pause() { return set_policy(*stream_, kPaused, 0); }
 Status Queue::resume() { return set_policy(*stream_, 0, kPaused | kDraining); }
 
 Status Queue::drain(milliseconds timeout) {
-  if (Status set = set_policy(*stream_, kDraining, 0); !set) return set;
+  Status draining = set_policy(*stream_, kDraining, 0);
+  if (!draining) return draining;
   // a push that has not seen it shows its record to the count
   if (stream_->pond().segment().uses_membarrier()) sys::barrier();
   for (Deadline deadline(timeout);;) {
@@ -87,7 +102,8 @@ Status Queue::drain(milliseconds timeout) {
       if (!empty && !deadline.over()) sleep_on(words.space_bell, armed, deadline.left_us());
       return Code::ok;
     });
-    if (!done || empty) return done;
+    if (!done) return done;
+    if (empty) return draining;
     if (deadline.over()) return Code::timeout;
   }
 }
@@ -98,17 +114,23 @@ Status Queue::configure(const QueueOptions& options) {
   if (options.max_attempts > 65534)
     return {Code::invalid,
             "max_attempts is " + std::to_string(options.max_attempts) + "; it must be from 0 to 65,534"};
-  return stream_->govern([&](ThreadContext& me, StreamWords& words) {
-    words.lease_us.store(static_cast<std::uint64_t>(options.lease.count()) * 1000, std::memory_order_relaxed);
-    words.max_attempts.store(options.max_attempts, std::memory_order_relaxed);
-    words.max_items.store(options.max_items, std::memory_order_relaxed);
-    words.max_bytes.store(options.max_bytes, std::memory_order_relaxed);
+  return set(*stream_, [&](ThreadContext& me, StreamWords& words) {
+    auto differs = [](auto& word, std::uint64_t value) {
+      using Value = decltype(word.load());
+      return word.exchange(static_cast<Value>(value), std::memory_order_relaxed) != value;
+    };
+    bool changed = !(words.policy.fetch_or(kConfigured, std::memory_order_seq_cst) & kConfigured);
+    changed |= differs(words.lease_us, static_cast<std::uint64_t>(options.lease.count()) * 1000);
+    changed |= differs(words.max_attempts, options.max_attempts);
+    changed |= differs(words.max_items, options.max_items);
+    changed |= differs(words.max_bytes, options.max_bytes);
     // Bits are only added: a lease that was begun must still be looked at, and the words themselves say what is off.
     words.policy.fetch_or((options.lease.count() ? kLeased : 0u) |
                               (options.max_attempts ? kAttemptsLimited : 0u) |
                               (options.max_items || options.max_bytes ? kLimited : 0u),
                           std::memory_order_seq_cst);
     ring(me.pond->segment(), words.space_bell, Wake::all);
+    return changed;
   });
 }
 

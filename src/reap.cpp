@@ -285,6 +285,8 @@ std::uint32_t reap_dead(ThreadContext& me) {
       // another is at it, or was killed at it: the next look finds it again
       if (!me.pond->begin_recovery(slot)) continue;
       if (me.pond->is_dead(slot)) {
+        // It may have changed a setting, and not lived to say so.
+        me.pond->segment().header().settings_changed.fetch_add(1, std::memory_order_seq_cst);
         Reaper reaper(me, slot);
         if (reaper.run()) told.push_back(reaper.told());
       }

@@ -36,7 +36,10 @@ class Rebuild {
     if (Status merged = merge.run(); !merged) return merged;
     if (Status forgotten = forget_empty(merge.result); !forgotten) return forgotten;
     TierSide::begin_with(segment_, tier_.identity(), std::max(highest_id_, epoch_ << 32));
+    segment_.header().settings_followed.store(1);
+    if (Status read = read_settings(); !read) return read;
     if (Status back = come_back(merge.result); !back) return back;
+    if (Status back = queues_without_items(); !back) return back;
     note(merge.result);
     return {};
   }
@@ -88,6 +91,39 @@ class Rebuild {
     return {};
   }
 
+  // ----------------------------------------------------------------------------------------------------------- settings
+
+  /// Scopes first: their streams are made with what they say. Those of queues are kept until these are made.
+  Status read_settings() {
+    auto settings = tier_.settings(soon());
+    if (!settings) return settings.status();
+    for (TierSetting& setting : *settings) {
+      const Key key = Directory::key_of(setting);
+      (key.kind == Kind::cursor ? cursors_ : settings_)++;
+      if (key.kind == Kind::queue) {
+        queues_.emplace(key.encoded(), std::move(setting));
+        continue;
+      }
+      if (Status back = fits(Directory(me_).restore(setting)); !back) return back;
+    }
+    return {};
+  }
+
+  Status fits(Status back) const {
+    if (back.code() != Code::full) return back;
+    return {Code::full, "pond " + me_.pond->name() +
+                            ": its directory is too small for all the names that come "
+                            "back; open it with a larger limit_bytes"};
+  }
+
+  Status queues_without_items() {
+    while (!queues_.empty()) {
+      const TierSetting& setting = queues_.begin()->second;
+      if (Status back = park(0, Directory::key_of(setting), {}, 0); !back) return back;
+    }
+    return {};
+  }
+
   // ------------------------------------------------------------------------------------------------------------ streams
 
   Status come_back(const Merged& merged) {
@@ -104,7 +140,8 @@ class Rebuild {
           if (at->second.kind.delayed()) due = sooner(due, row.damaged ? 1 : row.due);
       }
       if (lanes.empty()) continue;
-      if (Status back = park(id, names, lanes, due); !back) return back;
+      const Key key{static_cast<Kind>(names.kind), names.scope, names.ns, names.name, {}};
+      if (Status back = park(id, key, lanes, due); !back) return back;
     }
     return {};
   }
@@ -119,16 +156,18 @@ class Rebuild {
     return out;
   }
 
-  /// A descriptor of a moment, which is parked as it is made.
-  Status park(std::uint64_t id, const TierNames& names, const std::vector<ParkedLane>& lanes,
-              std::uint64_t due_ms) {
-    const Key key{static_cast<Kind>(names.kind), names.scope, names.ns, names.name, {}};
+  /// A descriptor of a moment, which is parked as it is made. `id` 0: it has no rows.
+  Status park(std::uint64_t id, const Key& key, const std::vector<ParkedLane>& lanes, std::uint64_t due_ms) {
     Directory directory(me_);
     auto made = directory.find_or_create(key);
-    if (!made) return made.status();
+    if (!made) return fits(made.status());
     me_.pond->touch(made->index());
     StreamWords& words = segment_.stream(made->index());
     words.id.store(id);
+    if (auto set = queues_.find(key.encoded()); set != queues_.end()) {
+      if (Status back = directory.restore(set->second, words); !back) return back;
+      queues_.erase(set);
+    }
     for (const ParkedLane& lane : lanes) words.lanes.fetch_or(1u << lane.number);
     if (key.kind == Kind::log) words.trimmed.store(lanes[0].first);
     for (LaneWords& lane : words.lane) lane.first.store(Reference::tomb().raw);
@@ -178,15 +217,17 @@ class Rebuild {
     out.bytes.store(bytes), out.from_journal.store(merged.from_journal);
     out.damaged_rows.store(merged.damaged_rows), out.damaged_items.store(merged.damaged_items);
     out.lost_records.store(lost), out.unknown_items.store(unknown);
+    out.settings.store(settings_), out.cursors.store(cursors_);
     out.epoch.store(epoch_);
   }
 
   ThreadContext& me_;
   Segment& segment_;
   Tier& tier_;
-  std::uint64_t epoch_ = 0, highest_id_ = 0;
+  std::uint64_t epoch_ = 0, highest_id_ = 0, settings_ = 0, cursors_ = 0;
   std::map<std::uint64_t, TierNames> in_use_;
   std::vector<std::uint64_t> empty_;
+  std::map<std::string, TierSetting> queues_;  // by their encoded keys, until they are made
 };
 
 }  // namespace

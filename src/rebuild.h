@@ -6,7 +6,8 @@
 //   4 journal and rows become rows alone (merge.h)
 //   5 names of streams that have nothing left are forgotten
 //   6 the new segment, which has no name yet: each stream with items is a parked name (park.h), so that it takes no memory before somebody uses it. Only
-//     those with delayed items come back at once.
+//     those with delayed items come back at once. Before them limits of scopes and the cursors of logs, with them the settings of queues, those
+//     without items, too
 //   7 the segment gets its name
 //
 // Ids go on at (epoch << 40) + 1 in every stream, those that nobody ever spilled too: every name's floor is there. So no id is used twice. Killed

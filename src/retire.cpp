@@ -8,6 +8,7 @@
 #include "gap.h"
 #include "park.h"
 #include "section.h"
+#include "settings.h"
 #include "tier_side.h"
 #include "unlink.h"
 
@@ -161,6 +162,17 @@ static Status mark_lanes(ThreadContext& me, Binding stream, std::uint64_t upto) 
   return {};
 }
 
+/// Step 2. A name that goes takes its settings with it; nobody changes those of a stream that is CLEARING.
+static Status retire_name(ThreadContext& me, Binding stream, std::uint64_t next_id, bool keep_name) {
+  Directory directory(me);
+  std::uint32_t policy = me.pond->segment().stream(stream.index()).policy.load(std::memory_order_acquire);
+  auto retire = [&] { return directory.retire(stream, next_id, keep_name); };
+  if (keep_name || !(policy & (kSettings | kSavedMarks))) return retire();
+  auto key = directory.key_of(stream);
+  if (key.code() == Code::not_found) return retire();  // another has done it
+  return key ? drop_saved(me, *key, retire) : key.status();
+}
+
 Status end_stream(ThreadContext& me, Binding stream, bool keep_name) {
   me.pond->touch(stream.index());
   StreamWords& words = me.pond->segment().stream(stream.index());
@@ -199,7 +211,7 @@ Status end_stream(ThreadContext& me, Binding stream, bool keep_name) {
   // CLEAR in the durable tier before the name goes on: who finds the name empty then may take our word for it. Where that fails, whoever comes
   // by goes on from here.
   if (Status marked = mark_lanes(me, stream, kAllIds); !marked) return marked;
-  if (Status retired = Directory(me).retire(stream, next_id, keep_name); !retired) return retired;
+  if (Status retired = retire_name(me, stream, next_id, keep_name); !retired) return retired;
   ring(me.pond->segment(), words.bell, Wake::all);  // who sleeps here looks the name up again
   ring(me.pond->segment(), words.space_bell, Wake::all);
   return {};

@@ -4,12 +4,15 @@
 
 #include "park.h"
 #include "reap.h"
+#include "settings.h"
 #include "tier_side.h"
 #include "wait.h"
 
 namespace headpond::internal {
 
-Status make_space(ThreadContext& me, std::uint64_t bytes, Spilled& out) {
+namespace {
+
+Status spill_or_park(ThreadContext& me, std::uint64_t bytes, Spilled& out) {
   if (Status spilled = spill_some(me, bytes, out, {SpillFrom::cold}); !spilled || out.bytes) return spilled;
   // Whole streams at once, many a transaction, rather than a page or two of each: that is a commit each, and leaves what cannot be put together.
   ParkCount parked;
@@ -19,6 +22,14 @@ Status make_space(ThreadContext& me, std::uint64_t bytes, Spilled& out) {
   Status spilled = spill_some(me, bytes, out, {SpillFrom::any});
   out.busy |= parked.busy > 1;
   return spilled;
+}
+
+}  // namespace
+
+Status make_space(ThreadContext& me, std::uint64_t bytes, Spilled& out) {
+  Status made = spill_or_park(me, bytes, out);
+  if (made.ok()) follow_tier(me);
+  return made;
 }
 
 Result<NewPage> allocate_with_room(ThreadContext& me, std::uint64_t bytes) {

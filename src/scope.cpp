@@ -4,6 +4,7 @@
 
 #include "directory.h"
 #include "retire.h"
+#include "settings.h"
 #include "stream.h"
 #include "unpark.h"
 
@@ -62,17 +63,16 @@ Status Scope::configure(const ScopeOptions& options) const {
   if (Code usable = attachment_->usable(); usable != Code::ok) return usable;
   ThreadContext* me = attachment_->thread();
   if (!me) return Code::full;
-  if (options.max_items >> 62)
-    return {Code::invalid, "max_items is " + std::to_string(options.max_items) + "; it must be below 2^62"};
+  for (auto [name, limit] : {std::pair("max_items", options.max_items), {"max_bytes", options.max_bytes}})
+    if (limit >> 62)
+      return {Code::invalid, std::string(name) + " is " + std::to_string(limit) + "; it must be below 2^62"};
   std::uint32_t policy = 0;
   if (options.durability == Durability::durable) policy = kDurableByDefault;
   if (options.durability == Durability::posted) policy = kPostedByDefault;
   Directory directory(*me);
-  auto set = directory.set_values(
-      Key{Kind::scope, *name_, {}, {}, {}},
-      {options.max_items | static_cast<std::uint64_t>(policy) << Directory::kScopePolicyBit,
-       options.max_bytes},
-      false);
+  const Key key{Kind::scope, *name_, {}, {}, {}};
+  auto set =
+      directory.set_values(key, Directory::scope_values(options.max_items, options.max_bytes, policy), false);
   if (!set) return set.status();
   auto members = directory.list(&*name_);
   if (!members) return members.status();
@@ -82,7 +82,22 @@ Status Scope::configure(const ScopeOptions& options) const {
       if (Status done = set_policy(*me, member.key, limits | policy, kNotInMemory & ~policy); !done)
         return done;
     }
-  return {};
+  return save_setting(*me, key, set->unsaved);
+}
+
+Result<ScopeOptions> Scope::options() const {
+  if (Code usable = attachment_->usable(); usable != Code::ok) return usable;
+  ThreadContext* me = attachment_->thread();
+  if (!me) return Code::full;
+  ScopeOptions out;
+  auto values = Directory(*me).values(Key{Kind::scope, *name_, {}, {}, {}});
+  if (values.code() == Code::not_found) return out;
+  if (!values) return values.status();
+  out.max_items = Directory::scope_max_items(*values), out.max_bytes = values->second;
+  std::uint32_t policy = Directory::policy_of(*values);
+  if (policy & kPostedByDefault) out.durability = Durability::posted;
+  if (policy & kDurableByDefault) out.durability = Durability::durable;
+  return out;
 }
 
 Result<std::uint64_t> Scope::clear() const {
@@ -93,12 +108,12 @@ Result<std::uint64_t> Scope::clear() const {
   auto members = directory.list(&*name_);
   if (!members) return members.status();
   std::uint64_t taken = 0;
+  std::vector<Key> cursors;
+  for (const auto& member : *members)
+    if (member.key.kind == Kind::cursor) cursors.push_back(member.key);
+  if (Status dropped = drop_cursors(*me, cursors, Which::all); !dropped) return dropped;
   for (auto& member : *members) {
-    if (member.key.kind == Kind::cursor) {
-      if (Status erased = directory.erase(member.key); !erased && erased.code() != Code::not_found)
-        return erased;
-      continue;
-    }
+    if (member.key.kind == Kind::cursor) continue;
     Result<std::uint64_t> retired = Code::not_found;
     int tries = 0;
     for (Result<Binding> now = member.stream; now && tries < 100; now = directory.find(member.key), tries++) {

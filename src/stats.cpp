@@ -95,6 +95,7 @@ Recovered pond_recovered(const Attachment& pond) noexcept {
   out.payload_bytes = get(words.bytes), out.from_journal = get(words.from_journal);
   out.damaged_rows = get(words.damaged_rows), out.damaged_items = get(words.damaged_items);
   out.lost_records = get(words.lost_records), out.unknown_items = get(words.unknown_items);
+  out.settings = get(words.settings), out.cursors = get(words.cursors);
   return out;
 }
 
@@ -243,7 +244,9 @@ std::string Stats::json() const {
                       {"damaged_rows", recovered.damaged_rows},
                       {"damaged_items", recovered.damaged_items},
                       {"lost_records", recovered.lost_records},
-                      {"unknown_items", recovered.unknown_items}};
+                      {"unknown_items", recovered.unknown_items},
+                      {"settings", recovered.settings},
+                      {"cursors", recovered.cursors}};
   if (durable.used) {
     j["durable"] = {{"file_bytes", durable.file_bytes},
                     {"wal_bytes", durable.wal_bytes},

@@ -114,8 +114,8 @@ struct HeadRecord {
 [[gnu::always_inline]] inline bool find_straight(ThreadContext& me, std::atomic<std::uint32_t>& pin,
                                                  StreamWords& stream, Binding binding,
                                                  std::optional<HeadRecord>& out) {
-  if (stream.policy.load(std::memory_order_relaxed) != 0 || stream.lanes.load(std::memory_order_acquire) != 1)
-      [[unlikely]]
+  if ((stream.policy.load(std::memory_order_relaxed) & ~(kConfigured | kSavedMarks)) != 0 ||
+      stream.lanes.load(std::memory_order_acquire) != 1) [[unlikely]]
     return false;
   Cursor& cursor = me.cursor(binding, 0);
   if (cursor.epoch != stream.lane[0].epoch.load(std::memory_order_acquire)) [[unlikely]]

@@ -4,6 +4,7 @@
 //             against power loss from the next barrier() or checkpoint on.
 //   names     what a stream id means. Power-safe when declare() returns; no page of a stream is stored before that.
 //   journal   durable operations, a row a commit(), numbered by lsn. Power-safe when commit() returns.
+//   settings  what queues and scopes are set to, and the cursors of logs, by name. In the same transaction of the same commit().
 //   meta      the store's id and its epoch: a store that another rebuild has taken over answers `removed`.
 //
 // All calls. Every deadline is absolute, in microseconds of CLOCK_MONOTONIC (sys::precise_us()); one in the past means "try once".
@@ -63,6 +64,13 @@ struct TierNames {
   std::string scope, ns, name;  // any bytes
   std::uint8_t kind = 0;        // the hot tier's own number
   std::uint64_t cleared_upto = 0;
+};
+
+/// What a queue or a scope is set to, or where a cursor of a log is. It belongs to the name, whatever streams that has had.
+struct TierSetting {
+  std::uint8_t kind = 0;                // the hot tier's own number
+  std::string scope, ns, name, cursor;  // any bytes
+  std::optional<std::string> value;     // the hot tier's own; none: there is none, or is none any more
 };
 
 /// Of a stream that is stored as a whole up to an id: ids below of which the rows stay as they are.
@@ -137,6 +145,8 @@ class Tier {
   virtual Status forget(std::uint64_t stream, std::uint64_t deadline_us) = 0;
   /// All declared streams, by id.
   virtual Result<std::vector<TierNames>> streams(std::uint64_t deadline_us) = 0;
+  /// All settings and cursors. `corruption` if one is damaged.
+  virtual Result<std::vector<TierSetting>> settings(std::uint64_t deadline_us) = 0;
 
   // ------------------------------------------------------------------------------------------------------------- pages
   /// Stores these pages in one transaction: all or none. A row with the same (stream, first) is replaced. `invalid`: a stream that was
@@ -173,10 +183,16 @@ class Tier {
   virtual Status barrier(std::uint64_t deadline_us) = 0;
 
   // ----------------------------------------------------------------------------------------------------------- journal
-  /// Writes the entries as one row with one synced commit, and answers its lsn. `after`: the highest lsn that anybody was ever told; a
-  /// journal that has less went back in time, which is `corruption`. `invalid`: no entries.
-  virtual Result<std::uint64_t> commit(std::span<const JournalEntry> entries, std::uint64_t after,
+  /// Writes the entries as one row and the settings at their places, in one synced commit, and answers the highest lsn: the row's, or without
+  /// entries what it was. `after`: the highest lsn that anybody was ever told; a journal that has less went back in time, which is `corruption`.
+  /// `invalid`: neither entries nor settings. A setting is what was written last, so whoever writes one reads and commits it under one lock.
+  virtual Result<std::uint64_t> commit(std::span<const JournalEntry> entries,
+                                       std::span<const TierSetting> settings, std::uint64_t after,
                                        std::uint64_t deadline_us) = 0;
+  Result<std::uint64_t> commit(std::span<const JournalEntry> entries, std::uint64_t after,
+                               std::uint64_t deadline_us) {
+    return commit(entries, {}, after, deadline_us);
+  }
   /// The highest lsn; 0: nothing was ever committed. It never falls.
   virtual Result<std::uint64_t> last_lsn(std::uint64_t deadline_us) = 0;
   /// Visits every entry by rising lsn, each at least once, dead ones too; beside a trim() some come twice. The entry is valid inside

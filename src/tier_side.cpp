@@ -14,6 +14,7 @@ namespace {
 constexpr std::size_t kErasedAtOnce = 16;
 // Where the tier cannot do it, who pops shall not wait for that each time.
 constexpr std::uint64_t kEraseAgainUs = 5'000'000;
+constexpr std::uint64_t kSaveAgainUs = 1'000'000;
 
 TierIdentity identity_in(const Header& header) {
   auto get = [](const Word& word) { return word.load(std::memory_order_acquire); };
@@ -206,6 +207,13 @@ Status TierSide::forget_stream(ThreadContext& me, std::uint64_t stream) {
   if (!erased || me.pond->segment().header().journal_used.load(std::memory_order_acquire)) return erased;
   auto open = tier(me);
   return open ? (*open)->forget(stream, sys::precise_us() + kStorePatienceUs) : open.status();
+}
+
+bool TierSide::save_is_due() {
+  std::uint64_t now = sys::coarse_us();
+  if (now < save_again_us_.load(std::memory_order_relaxed)) return false;
+  save_again_us_.store(now + kSaveAgainUs, std::memory_order_relaxed);
+  return true;
 }
 
 void TierSide::give_back_disk() {

@@ -72,6 +72,12 @@ class TierSide {
   void note_death() { deaths_.store(true, std::memory_order_relaxed); }
   bool take_death() { return deaths_.load(std::memory_order_relaxed) && deaths_.exchange(false); }
 
+  /// This process has changed a setting or cursor which is not in the tier: it is saved before the process leaves.
+  void note_unsaved() { unsaved_.store(true, std::memory_order_relaxed); }
+  bool take_unsaved() { return unsaved_.exchange(false, std::memory_order_relaxed); }
+  /// Once a second at most: for the maintenance thread.
+  bool save_is_due();
+
   /// Rows of logs that were read last: they never change. Null: not there.
   std::shared_ptr<const SpilledPage> cached(std::uint64_t stream, std::uint64_t seq);
   void cache(std::shared_ptr<const SpilledPage> row);
@@ -96,7 +102,8 @@ class TierSide {
   std::vector<Forgotten> forgotten_;
   std::atomic<std::size_t> forgotten_count_{0};
   std::atomic<std::uint64_t> erase_again_us_{0};
-  std::atomic<bool> deaths_{false}, erased_{false};
+  std::atomic<std::uint64_t> save_again_us_{0};
+  std::atomic<bool> deaths_{false}, erased_{false}, unsaved_{false};
   std::array<std::shared_ptr<const SpilledPage>, 8> cache_;
   std::size_t next_in_cache_ = 0;
   DueRows due_rows_;

@@ -4,6 +4,7 @@
 
 #include "pages.h"
 #include "room.h"
+#include "settings.h"
 #include "tier_side.h"
 
 namespace headpond::internal {
@@ -126,7 +127,9 @@ Result<std::uint64_t> clear_parked(ThreadContext& me, const Key& key, bool keep_
   auto ending = directory.end_parked(key, if_last_used);
   if (!ending) return ending.status();
   if (Status marked = mark(*ending, kAllIds); !marked) return marked;
-  if (Status retired = directory.retire_parked(key, keep_name); !retired) return retired;
+  auto retire = [&] { return directory.retire_parked(key, keep_name); };
+  bool has_settings = !keep_name && ending->policy & (kSettings | kSavedMarks);
+  if (Status retired = has_settings ? drop_saved(me, key, retire) : retire(); !retired) return retired;
   Status rows;
   for (int n = 0; ending->id && n < kLanes; n++) {
     if (!((ending->mask | 1) >> n & 1)) continue;

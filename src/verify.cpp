@@ -1,4 +1,4 @@
-// Walks the whole segment and checks I1 to I19 of layout.h, and what is in the durable tier as far as the segment says that there is something. Others go on meanwhile, so what looks wrong is looked at again before it is said.
+// Walks the whole segment and checks I1 to I20 of layout.h, and what is in the durable tier as far as the segment says that there is something. Others go on meanwhile, so what looks wrong is looked at again before it is said.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -9,6 +9,7 @@
 #include "pond_access.h"
 #include "posting.h"
 #include "section.h"
+#include "settings.h"
 #include "tier_side.h"
 
 namespace headpond::internal {
@@ -60,6 +61,7 @@ class Verifier {
     ids(out);
     for (const Gap& gap : gaps_)
       if (Status read = rows(gap, out); !read) return read;
+    if (Status looked = verify_settings(me_, out.problems); !looked) return looked;
     return verify_parked(me_, out);
   }
 

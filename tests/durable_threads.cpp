@@ -3,10 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstring>
+#include <map>
 #include <set>
 
 #include "src/group_commit.h"
 #include "src/journal_trim.h"
+#include "src/settings.h"
 #include "support/pond_threads.h"
 
 namespace {
@@ -101,6 +104,59 @@ TEST_F(DurableThreads, TheJournalBringsBackWhatIsInTheQueue) {
     }
   while (in_queue.size() < kLeft) in_queue.insert(number_of(must(queue.pop(stretched(20s)))));
   EXPECT_EQ(in_journal, in_queue);
+}
+
+// Cursors that are committed and dropped, settings that change, streams that are cleared and dropped, all at once: at the end the tier has what the names have.
+TEST_F(DurableThreads, SettingsAndCursorsAgreeInBothTiers) {
+  attachment->segment().header().tier_store = 1;  // the tier is the pond's
+  constexpr int kReaders = 3;
+  Scope scope = pond->scope("scope");
+  std::atomic<int> reading{kReaders};
+  for (int reader = 0; reader < kReaders; reader++)
+    add([&, reader] {
+      const std::string name = "reader " + std::to_string(reader);
+      for (std::uint64_t n = 1; n <= kEach; n++) {
+        auto place = scope.log("audit").commit(name, n, n % 4 ? kDurable : Durability::memory);
+        EXPECT_EQ(must(place), n);
+        if (n % 4) expect_durable(place.status());
+        if (n % 3 == 0) must(scope.log("audit").commit("shared", n, kDurable));
+      }
+      reading--;
+    });
+  add([&] {
+    while (reading > 0) {
+      Status dropped = scope.log("audit").drop_cursor("shared");
+      EXPECT_TRUE(dropped.ok() || dropped.code() == Code::not_found) << dropped.text();
+    }
+  });
+  for (int setter = 0; setter < 2; setter++)
+    add([&] {
+      for (std::uint32_t n = 1; reading > 0; n++) {
+        expect_durable(scope.queue("work").configure({.max_attempts = n % 60'000 + 1}));
+        expect_durable(n % 2 ? scope.queue("work").pause() : scope.queue("work").resume());
+        expect_durable(pond->scope("dropped").queue("q").configure({.max_attempts = n % 60'000 + 1}));
+        if (n % 5 == 0) must(scope.queue("work").clear());
+      }
+    });
+  add([&] {
+    auto joined = join();
+    while (reading > 0) {
+      must(pond->scope("dropped").clear());
+      must(internal::save_unsaved(*joined->thread(), internal::durable_deadline(*joined),
+                                  internal::NoTier::leave_it));
+    }
+  });
+  run();
+  EXPECT_TRUE(clean(*pond));
+  expect_durable(pond->flush());
+  EXPECT_TRUE(clean(*pond));
+  std::map<std::string, std::string> found;
+  for (const auto& setting : must(tier->settings(0))) found[setting.cursor] = *setting.value;
+  for (int reader = 0; reader < kReaders; reader++) {
+    std::uint64_t place = 0;
+    std::memcpy(&place, found["reader " + std::to_string(reader)].data(), sizeof place);
+    EXPECT_EQ(place, kEach);
+  }
 }
 
 TEST_F(DurableThreads, EveryWaiterOfACommitIsToldByIt) {

@@ -1,6 +1,6 @@
 // The power goes at any write or sync of a pond's durable tier, and the segment with it. The pond that is opened next has every item and
 // record that was said to be durable and whose ack was never begun, once, unharmed and in order; none whose ack was said to be durable; and
-// none that nobody pushed.
+// none that nobody pushed. Its cursors and settings are those that were said to be durable, or later ones.
 //
 // HEADPOND_POWER_CUTS: cuts, each in a story of its own dice; HEADPOND_TEST_SEED: the dice of a failure again.
 #include <gtest/gtest.h>
@@ -58,6 +58,7 @@ class Story {
       return "verify finds " + (findings ? findings->problems[0] : describe(findings.status()));
     std::string trouble = items_found();
     if (trouble.empty()) trouble = records_found();
+    if (trouble.empty()) trouble = settings_found();
     if (trouble.empty() &&
         queue().push("goes on", {.durability = kDurable}).status().durability() != kDurable)
       trouble = "it does not go on";
@@ -78,7 +79,7 @@ class Story {
   }
 
   void one_step() {
-    switch (random_.below(12)) {
+    switch (random_.below(14)) {
       case 0:
       case 1:
       case 2: return push(1 + random_.below(4), kDurable);
@@ -90,6 +91,8 @@ class Story {
       case 8:
       case 9: return spill();
       case 10: return append();
+      case 11: return commit_cursor();
+      case 12: return configure();
       default: return random_.one_in(2) ? trim_journal_soon() : flush();
     }
   }
@@ -138,6 +141,26 @@ class Story {
     records_[number] = 0;
     auto seq = log().append(patterned(number, 8 + random_.below(2000)), {.durability = kDurable});
     if (went_well(seq.status(), kDurable, "an append")) records_[number] = *seq;
+  }
+  void commit_cursor() {
+    if (random_.one_in(6)) {
+      cursor_.least = 0, cursor_.most = std::max<std::uint64_t>(cursor_.most, 1);
+      Status dropped = log().drop_cursor("reader");
+      if (dropped.code() == Code::not_found || went_well(dropped, Durability::memory, "a drop of a cursor"))
+        cursor_.most = 0;
+      return;
+    }
+    const Durability asked = random_.one_in(3) ? Durability::memory : kDurable;
+    auto committed = log().commit("reader", cursor_.most = ++place_, asked);
+    if (went_well(committed.status(), asked, "a commit of a cursor") &&
+        committed.status().durability() == kDurable)
+      cursor_.least = place_;
+  }
+  /// While there is a durable tier: else it is saved with whatever makes one.
+  void configure() {
+    Status set = queue().configure({.max_attempts = static_cast<std::uint32_t>(attempts_.most = ++place_)});
+    if (went_well(set, Durability::memory, "configure") && set.durability() == kDurable)
+      attempts_.least = place_;
   }
   /// The next commit finds a trim due.
   void trim_journal_soon() {
@@ -192,8 +215,25 @@ class Story {
     return {};
   }
 
+  std::string settings_found() {
+    auto between = [](const char* what, std::uint64_t found, const Range& range) {
+      if (range.least <= found && found <= range.most) return std::string();
+      return std::string(what) + " is " + std::to_string(found) + ", and was told to be at least " +
+             std::to_string(range.least) + ", at most " + std::to_string(range.most);
+    };
+    std::string wrong = between("the cursor", must(log().committed("reader")), cursor_);
+    return wrong.empty() ? between("the limit", must(queue().options()).max_attempts, attempts_) : wrong;
+  }
+
+  /// What was told to be durable, and what was begun.
+  struct Range {
+    std::uint64_t least = 0, most = 0;
+  };
+
   const TestPond& test_;
   Random random_;
+  Range cursor_, attempts_;
+  std::uint64_t place_ = 1000;  // more attempts than anything here takes
   std::optional<Pond> pond_;
   std::shared_ptr<internal::Attachment> attachment_;
   std::uint64_t next_ = 1;

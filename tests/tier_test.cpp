@@ -350,6 +350,55 @@ TEST_F(TierTest, TheCallerLearnsWhatIsAckedBeforeTheSurvivors) {
   EXPECT_ANSWER(paused, tier->survivors(refuse, visit, soon()));
 }
 
+// ---------------------------------------------------------------------------------------------------------------- settings
+
+TierSetting setting(std::string name, std::optional<std::string> value, std::string cursor = {}) {
+  return {2, "scope", std::move(name), {}, std::move(cursor), std::move(value)};
+}
+std::vector<std::string> settings_of(Tier& tier) {
+  std::vector<std::string> seen;
+  for (const TierSetting& of : must(tier.settings(soon())))
+    seen.push_back(std::to_string(of.kind) + " " + of.scope + "/" + of.ns + "/" + of.name + "/" + of.cursor +
+                   "=" + of.value.value_or("none"));
+  return seen;
+}
+
+TEST_F(TierTest, ASettingIsWhatWasCommittedLastAndGoesWithoutAValue) {
+  EXPECT_THAT(settings_of(*tier), ElementsAre());
+  std::vector some{setting("a", "1"), setting("b", "2"), setting("a", "of a cursor", "c"), setting("b", "3")};
+  EXPECT_EQ(must(tier->commit({}, some, 0, soon())), 0u);  // no row of the journal
+  EXPECT_THAT(settings_of(*tier), ElementsAre("2 scope/a//=1", "2 scope/a//c=of a cursor", "2 scope/b//=3"));
+  std::vector changes{setting("a", std::nullopt), setting("never there", std::nullopt), setting("b", "")};
+  EXPECT_EQ(must(tier->commit(std::vector{push_of(1, 1, "x")}, changes, 0, soon())), 1u);
+  EXPECT_THAT(settings_of(*tier), ElementsAre("2 scope/a//c=of a cursor", "2 scope/b//="));
+  EXPECT_EQ(must(tier->commit({}, some, 1, soon())), 1u);
+}
+
+TEST_F(TierTest, SettingsAndEntriesAreCommittedTogetherOrNotAtAll) {
+  std::vector some{setting("a", "1")};
+  EXPECT_ANSWER(corruption, tier->commit({}, some, 7, soon()));  // the journal went back
+  EXPECT_ANSWER(corruption, tier->commit(std::vector{push_of(1, 1, "x")}, some, 7, soon()));
+  JournalEntry bad = push_of(1ULL << 63, 1, "x");
+  EXPECT_ANSWER(invalid, tier->commit(std::vector{bad}, some, 0, soon()));
+  EXPECT_ANSWER(invalid, tier->commit({}, {}, 0, soon()));
+  EXPECT_THAT(settings_of(*tier), ElementsAre());
+  EXPECT_EQ(must(tier->journal_rows(soon())), 0u);
+}
+
+TEST_F(TierTest, NamesAndValuesOfSettingsAreAnyBytes) {
+  const std::string odd("\0'\xff\n", 4), most(65'535, 'm');
+  std::vector<TierSetting> some;
+  for (const std::string& name : {odd, most, std::string()})
+    for (std::uint8_t kind : {0, 255}) some.push_back({kind, name, name, name, name, name});
+  must(tier->commit({}, some, 0, soon()));
+  auto found = must(tier->settings(soon()));
+  ASSERT_EQ(found.size(), some.size());
+  for (const TierSetting& of : found)
+    EXPECT_TRUE(of.scope == of.ns && of.ns == of.name && of.name == of.cursor && of.cursor == of.value);
+}
+
+// ------------------------------------------------------------------------------------------------------------------ trims
+
 TEST_F(TierTest, ATrimKeepsWhatIsWantedAndLsnGoesOn) {
   JournalEntry note;
   note.kind = JournalEntry::Kind::note, note.stream = 2, note.seq = 3, note.flags = 7, note.payload = "note";

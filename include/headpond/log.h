@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -127,15 +128,25 @@ class HEADPOND_API Log {
   /// Trims what every cursor of this log has committed; without cursors it does nothing.
   Result<std::uint64_t> trim_committed();
 
-  /// A reader's named place, kept in the pond: 0 at first. Committing a lower seq leaves it as it is. Returns the place.
+  /// A reader's named place, kept in the pond: 0 at first. It survives every process.
   Result<std::uint64_t> committed(Bytes cursor) const;
-  Result<std::uint64_t> commit(Bytes cursor, std::uint64_t seq);
+  /// Committing a lower seq leaves it as it is. Returns the place, and whether that is durable.
+  ///
+  /// `durable`, by default the scope's: returns once SQLite has it, sharing a commit with all who wait for one; then it survives the host, too. ok and
+  /// `memory` with a cause: committed, but not on disk. `posted`: with the next commit; flush() waits for that.
+  ///
+  /// `memory`: a reboot may take it back to where it was last saved, and no further, or to 0 if it never was: then what the reader had done since comes
+  /// again. It never brings back a higher place than was committed, nor one that was dropped. If the pond has a durable tier, places are saved by gc(), by
+  /// a maintenance thread within a second or so, and when a process that committed some ends in order; and by flush() in any case. Sleeps where it is to be
+  /// durable; safe from every thread and process. Who is killed in it has moved the cursor, or not.
+  Result<std::uint64_t> commit(Bytes cursor, std::uint64_t seq, std::optional<Durability> durability = {});
+  /// In memory and on disk; `not_found` if there is none. Nothing is dropped if the durable tier, where the pond has one, cannot say so: then what that answers.
   Status drop_cursor(Bytes cursor);
   /// Every cursor of this log, by name.
   Result<std::vector<CursorPlace>> cursors() const;
 
   Result<LogStats> stats() const;
-  /// Drops every record; returns how many. Seqs go on.
+  /// Drops every record; returns how many. Seqs go on, and cursors stay where they are.
   Result<std::uint64_t> clear();
 
  private:

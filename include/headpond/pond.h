@@ -35,8 +35,9 @@ struct WorkerInfo {
 /// What came back when the pond was rebuilt from its durable tier, because its segment was gone: after a reboot, or removed by hand.
 ///
 /// Rebuilt are queues and logs with the items that were spilled or pushed `durable`, in their order and under their ids, and not acked; an ack
-/// in memory alone may be forgotten. Gone are the items in memory alone, which leaves no trace but `lost_records` and `unknown_items`; and settings,
-/// cursors, and which records of a log were trimmed. Attempts of items that came from the journal count from 0 again.
+/// in memory alone may be forgotten. So are settings of queues and scopes, and the cursors of logs, as they were saved: see Queue::configure() and
+/// Log::commit(). Gone are the items in memory alone, which leaves no trace but `lost_records` and `unknown_items`; and which records of a log were
+/// trimmed. Attempts of items that came from the journal count from 0 again.
 struct Recovered {
   std::uint64_t epoch = 0;          // 0: it was never rebuilt. Later ids are above epoch * 2^40
   std::int64_t at_ms = 0;           // when, wall clock
@@ -50,6 +51,8 @@ struct Recovered {
   std::uint64_t lost_records =
       0;  // records of logs that are known to be gone: their ids are between those of others
   std::uint64_t unknown_items = 0;  // the same of queues: items that were consumed, or are gone
+  std::uint64_t settings = 0;       // queues and scopes that are set to something
+  std::uint64_t cursors = 0;        // of logs
 };
 
 /// The durable tier at one moment. All 0 where nothing was ever spilled or durable.
@@ -137,7 +140,8 @@ class HEADPOND_API Pond {
   Result<std::vector<std::string>> scopes() const;
 
   /// Waits until everything is durable that any process has posted before: pushes, appends and acks that were asked to be `posted`, moves and acks of
-  /// durable items. ok; or what keeps it from the disk. Sleeps, for Options::durable_timeout at most; `timeout` then.
+  /// durable items. And saves all settings and cursors that are in memory alone; in a pond that has no durable tier they make one. ok; or what keeps it from
+  /// the disk. Sleeps, for Options::durable_timeout at most; `timeout` then.
   Status flush() const;
   /// The same for every process that is attached. Never sleeps.
   Recovered recovered() const noexcept;

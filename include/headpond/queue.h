@@ -265,14 +265,18 @@ class HEADPOND_API Queue {
   /// An item that another process is pushing or claiming at that moment may be taken without being counted.
   Result<std::uint64_t> clear();
 
-  /// Deliver nothing until resume(). Pushing goes on.
+  /// Deliver nothing until resume(). Pushing goes on. Outlives processes and the host as configure() does; resume() and drain(), too.
   Status pause();
   Status resume();
   /// Take no more items (push answers `draining`) and wait until no item is ready, delayed or claimed; `timeout` if some are left then.
   /// The queue stays draining; resume() ends that, too. Sleeps.
   Status drain(milliseconds timeout);
 
-  /// A lease is for the claims that are taken from then on.
+  /// A lease is for the claims that are taken from then on. Clears leave settings as they are; who drops the queue drops them.
+  ///
+  /// Settings hold in every process from then on, and outlive them. If the pond has a durable tier they are on disk when this returns, and outlive the
+  /// host; without, they are saved when something is spilled, parked or durable first, or by flush(). ok and `memory` with a cause: it holds, but is not on
+  /// disk; flush(), gc(), a maintenance thread, or the end of this process tries again. Sleeps on the disk, for Options::durable_timeout at most.
   Status configure(const QueueOptions& options);
   Result<QueueOptions> options() const;
 

@@ -38,10 +38,13 @@ class HEADPOND_API Scope {
   /// every thread and process.
   Result<std::vector<StreamName>> streams() const;
 
-  /// Limits over all its queues, from now on.
+  /// Limits over all its queues, from now on. Clears leave them as they are. Outlives processes and the host as Queue::configure() does, which see. `invalid`:
+  /// a limit of 2^62 or more.
   Status configure(const ScopeOptions& options) const;
-  /// Drops every queue, log and cursor of this scope and nothing else; returns how many items and records that were. Repeatable; ids are
-  /// never used again; handles stay good.
+  /// As configured; its defaults if it never was.
+  Result<ScopeOptions> options() const;
+  /// Drops every queue, log and cursor of this scope with their settings, on disk, too, and nothing else; returns how many items and records that were.
+  /// Repeatable; ids are never used again; handles stay good.
   Result<std::uint64_t> clear() const;
 
  private:

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "src/tier.h"
@@ -100,6 +101,11 @@ class FakeTier final : public internal::Tier {
     std::vector<internal::TierNames> out;
     for (auto& [id, names] : names_) out.push_back(names);
     return out;
+  }
+
+  Result<std::vector<internal::TierSetting>> settings(std::uint64_t) override {
+    std::lock_guard lock(mutex_);
+    return settings_;
   }
 
   Status store(std::span<const internal::TierPage> pages, std::uint64_t) override {
@@ -196,13 +202,23 @@ class FakeTier final : public internal::Tier {
   }
   Status barrier(std::uint64_t) override { return {}; }
 
-  Result<std::uint64_t> commit(std::span<const internal::JournalEntry> entries, std::uint64_t after,
+  using Tier::commit;
+  Result<std::uint64_t> commit(std::span<const internal::JournalEntry> entries,
+                               std::span<const internal::TierSetting> settings, std::uint64_t after,
                                std::uint64_t) override {
     if (before_commit) before_commit();
     std::lock_guard lock(mutex_);
     if (!commit_fault_.ok()) return commit_fault_;
-    if (entries.empty()) return Code::invalid;
+    if (entries.empty() && settings.empty()) return Code::invalid;
     if (after > lsn_) return Code::corruption;
+    for (const internal::TierSetting& setting : settings) {
+      auto key = std::tie(setting.kind, setting.scope, setting.ns, setting.name, setting.cursor);
+      std::erase_if(settings_, [&](const internal::TierSetting& old) {
+        return std::tie(old.kind, old.scope, old.ns, old.name, old.cursor) == key;
+      });
+      if (setting.value) settings_.push_back(setting);
+    }
+    if (entries.empty()) return lsn_;
     journal_.emplace_back();
     for (const internal::JournalEntry& entry : entries) journal_.back().emplace_back(entry);
     commits_++;
@@ -259,6 +275,7 @@ class FakeTier final : public internal::Tier {
   mutable std::mutex mutex_;
   std::map<std::pair<std::uint64_t, std::uint64_t>, TierRow> rows_;
   std::map<std::uint64_t, internal::TierNames> names_;
+  std::vector<internal::TierSetting> settings_;
   Status store_fault_, load_fault_, erase_fault_, declare_fault_, commit_fault_;
   std::uint64_t loads_ = 0, lsn_ = 0, commits_ = 0;
   std::vector<std::vector<OwnedEntry>> journal_;

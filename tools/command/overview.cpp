@@ -179,6 +179,9 @@ int stat(const Settings& settings, const NoRequest&) {
       line("  lost", fmt::format("{} records of logs", show_count(back.lost_records)));
     if (back.unknown_items != 0)
       line("  unknown", fmt::format("{} items were consumed, or are lost", show_count(back.unknown_items)));
+    if (back.settings != 0 || back.cursors != 0)
+      line("  set", fmt::format("{} queues and scopes as they were set, {} cursors of logs",
+                                show_count(back.settings), show_count(back.cursors)));
   }
   line("participants", fmt::format("{} of {}", stats.participants, stats.max_participants));
   for (const WorkerInfo& worker : stats.workers)
