@@ -174,6 +174,23 @@ test_limits_of_the_file_hold_up_no_item_of_it() {
   equal $'a\nb' "$(hp pop q -n all)"
 }
 
+test_limits_of_scopes_and_draining_go_along() {
+  hp --scope s push q a b c
+  "$command_path" --scope s drain q --wait 0 2>/dev/null || true
+  hp export --all "$folder/without"
+  equal 0 "$(lines "$folder/without" scope)"
+  sed 's/^{"kind":"queue"/{"kind":"scope","scope":"s","max_items":2,"max_bytes":77777,"durability":"posted"}\n&/' \
+    "$folder/without" >"$folder/first"
+  to import <"$folder/first"
+  same_there
+  exits 3 to --scope s push q d
+  said draining
+  refused "$header" '{"kind":"scope","scope":"","max_items":4611686018427387904}'
+  said 'from 0 to'
+  refused "$header" '{"kind":"scope","scope":"","durability":"eternal"}'
+  said '"durability" must be'
+}
+
 test_errors_tell_the_line_and_what_came_before_is_imported() {
   refused "$header" "$queue" '{"kind":"ready","payload":"good"}' '{"kind":"ready","payload":'
   said "$folder/file:4: no JSON"
@@ -216,8 +233,8 @@ test_a_file_that_is_not_whole_or_newer_or_no_export_is_refused() {
   refused "$header" "$queue" '{"kind":"ready","payload":"good"}'
   said '/file:3: the file ends before its last line'
   equal good "$(hp pop q)"
-  refused '{"headpond":"export","version":2,"scopes":1}' "$queue" '{"kind":"ready","payload":"x"}' "$end"
-  said '/file:1: the file has version 2'
+  refused '{"headpond":"export","version":3,"scopes":1}' "$queue" '{"kind":"ready","payload":"x"}' "$end"
+  said '/file:1: the file has version 3'
   said 'upgrade headpond'
   refused '{"headpond":"import","version":1,"scopes":1}'
   refused "$queue" '{"kind":"ready","payload":"x"}' "$end"

@@ -30,6 +30,9 @@ class Exporter {
     add(header_line(pond.name(), scopes.size(), scopes.size() == 1 ? &scopes.front() : nullptr));
     for (const std::string& name : scopes) {
       const Scope scope = pond.scope(name);
+      const ScopeOptions limits = need(scope.options());
+      if (limits.max_items != 0 || limits.max_bytes != 0 || limits.durability != Durability::memory)
+        add(scope_line(name, limits));
       for (const StreamName& stream : need(scope.streams())) {
         if (stopped()) return;
         if (stream.kind == StreamName::Kind::queue)
@@ -51,7 +54,7 @@ class Exporter {
   void add(const Json& line) { output_.add(json_line(line)); }
 
   void export_queue(const std::string& scope, const std::string& name, const Queue& queue) {
-    add(queue_line(scope, name, need(queue.options()), need(queue.stats()).paused));
+    add(queue_line(scope, name, need(queue.options()), need(queue.stats())));
     ++all_.queues;
     // What writing throws may not pass through the library.
     std::exception_ptr thrown;

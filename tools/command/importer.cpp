@@ -35,6 +35,13 @@ void Importer::fail(const Status& status, const std::string& what) const {
   fail(first_waiting_line_, failure(status, what).text);
 }
 
+/// It holds in any case; where it should be on disk and is not, that is said as it is of items.
+void Importer::need_set(const Status& status, const std::string& what) const {
+  if (!status) fail(status, what);
+  if (status.cause() != Code::ok)
+    fail(first_waiting_line_, "what is set of " + what + " is in memory alone: " + status.text());
+}
+
 // -------------------------------------------------------------------------------------------------------------------- lines
 
 void Importer::take(Bytes text) {
@@ -79,6 +86,8 @@ void Importer::take_kind(const Json& line, const std::string& kind) {
   } else if (kind == "cursor") {
     if (!log_) throw BadLine{"a cursor outside of a log"};
     take_cursor(line);
+  } else if (kind == "scope") {
+    take_scope(read_scope(line));
   } else if (kind == "queue") {
     const ReadQueue queue = read_queue(line);
     close();
@@ -89,6 +98,7 @@ void Importer::take_kind(const Json& line, const std::string& kind) {
     open_log(log);
   } else if (kind == "end") {
     close();
+    set_scopes();
     ended_ = true;
   } else {
     throw BadLine{fmt::format("\"kind\" is {}, which this headpond does not know", show_name(kind))};
@@ -121,10 +131,28 @@ bool Importer::was_there(const std::string& scope, StreamName::Kind kind, const 
   return !found->second.insert({kind, name, key}).second;
 }
 
+/// A scope that is set to something here stays as it is, as a queue that is here does.
+void Importer::take_scope(const ReadScope& read) {
+  const std::string scope = scope_of(read.scope);
+  const auto here = pond_.scope(scope).options();
+  first_waiting_line_ = line_;
+  if (!here) fail(here.status(), "scope " + show_name(scope));
+  if (here->max_items == 0 && here->max_bytes == 0 && here->durability == Durability::memory)
+    scopes_[scope] = read.options;
+}
+
+/// What is more than its limits had a place once.
+void Importer::set_scopes() {
+  first_waiting_line_ = line_;
+  for (const auto& [scope, options] : scopes_)
+    if (stop_signal() == 0) need_set(pond_.scope(scope).configure(options), "scope " + show_name(scope));
+  scopes_.clear();
+}
+
 void Importer::open_queue(const ReadQueue& read) {
   const std::string scope = scope_of(read.scope);
   Queue queue = pond_.scope(scope).queue(read.name);
-  queue_.emplace(OpenQueue{queue, "queue " + show_name(read.name), {}});
+  queue_.emplace(OpenQueue{queue, "queue " + show_name(read.name), {}, false});
   first_waiting_line_ = line_;
   ++all_.queues;
   if (was_there(scope, StreamName::Kind::queue, read.name, {})) {
@@ -132,8 +160,7 @@ void Importer::open_queue(const ReadQueue& read) {
     return;
   }
   // Nobody takes an item before all is as it was; and what is more than its limits had a place once.
-  if (read.paused)
-    if (const Status paused = queue.pause(); !paused) fail(paused, queue_->what);
+  if (read.paused) need_set(queue.pause(), queue_->what);
   auto options = queue.options();
   if (!options) fail(options.status(), queue_->what);
   if (read.lease) options->lease = *read.lease;
@@ -142,8 +169,8 @@ void Importer::open_queue(const ReadQueue& read) {
   limits.max_items = read.max_items.value_or(options->max_items);
   limits.max_bytes = read.max_bytes.value_or(options->max_bytes);
   options->max_items = options->max_bytes = 0;
-  if (const Status set = queue.configure(*options); !set) fail(set, queue_->what);
-  queue_->limits = limits;
+  need_set(queue.configure(*options), queue_->what);
+  queue_->limits = limits, queue_->draining = read.draining;
 }
 
 void Importer::open_log(const ReadLog& read) {
@@ -166,7 +193,11 @@ void Importer::close() {
   put();
   if (queue_ && queue_->limits && stop_signal() == 0) {
     first_waiting_line_ = line_;
-    if (const Status set = queue_->queue.configure(*queue_->limits); !set) fail(set, queue_->what);
+    need_set(queue_->queue.configure(*queue_->limits), queue_->what);
+    if (queue_->draining) {  // not waited for: it has what was just put there
+      const Status drained = queue_->queue.drain(milliseconds(0));
+      if (drained.code() != Code::timeout) need_set(drained, queue_->what);
+    }
   }
   queue_.reset();
   log_.reset();

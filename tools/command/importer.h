@@ -39,6 +39,7 @@ class Importer {
     Queue queue;
     std::string what;                    // "queue files", for messages
     std::optional<QueueOptions> limits;  // to be set behind its last item; none: it was there
+    bool draining = false;               // the same
   };
   struct OpenLog {
     Log log;
@@ -49,6 +50,8 @@ class Importer {
 
   void take_header(const Json& line);
   void take_kind(const Json& line, const std::string& kind);
+  void take_scope(const ReadScope& scope);
+  void set_scopes();
   void open_queue(const ReadQueue& queue);
   void open_log(const ReadLog& log);
   void close();
@@ -63,6 +66,7 @@ class Importer {
   void before(std::size_t bytes);
   [[noreturn]] void fail(std::uint64_t line, const std::string& why) const;
   [[noreturn]] void fail(const Status& status, const std::string& what) const;
+  void need_set(const Status& status, const std::string& what) const;
 
   const Settings& settings_;
   const ImportRequest& request_;
@@ -80,6 +84,7 @@ class Importer {
   std::size_t waiting_bytes_ = 0;
   std::optional<std::string> only_scope_;              // with --scope: the one of the file
   std::map<std::string, std::set<StreamName>> there_;  // of each scope, before its first line
+  std::map<std::string, ScopeOptions> scopes_;         // to be set behind the file's last item
   Transferred all_;
   bool durable_ = true;
   std::uint64_t kept_queues_ = 0, kept_cursors_ = 0;

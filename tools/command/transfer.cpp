@@ -108,7 +108,16 @@ Json header_line(const std::string& pond, std::uint64_t scopes, const std::strin
   return line;
 }
 
-Json queue_line(const std::string& scope, const std::string& name, const QueueOptions& options, bool paused) {
+Json scope_line(const std::string& scope, const ScopeOptions& options) {
+  return {{"kind", "scope"},
+          {"scope", json_bytes(scope)},
+          {"max_items", options.max_items},
+          {"max_bytes", options.max_bytes},
+          {"durability", std::string(name(options.durability))}};
+}
+
+Json queue_line(const std::string& scope, const std::string& name, const QueueOptions& options,
+                const QueueStats& stats) {
   return {{"kind", "queue"},
           {"scope", json_bytes(scope)},
           {"queue", json_bytes(name)},
@@ -116,7 +125,8 @@ Json queue_line(const std::string& scope, const std::string& name, const QueueOp
           {"max_attempts", options.max_attempts},
           {"max_items", options.max_items},
           {"max_bytes", options.max_bytes},
-          {"paused", paused}};
+          {"paused", stats.paused},
+          {"draining", stats.draining}};
 }
 
 Json item_line(const WaitingItem& item) {
@@ -219,7 +229,20 @@ ReadQueue read_queue(const Json& line) {
   queue.max_items = number_if_given(line, "max_items", UINT64_MAX);
   queue.max_bytes = number_if_given(line, "max_bytes", UINT64_MAX);
   queue.paused = flag(line, "paused");
+  queue.draining = flag(line, "draining");
   return queue;
+}
+
+ReadScope read_scope(const Json& line) {
+  constexpr std::uint64_t kMostLimit = (1ULL << 62) - 1;
+  ReadScope scope{read_bytes(line, "scope", kMostNameBytes), {}};
+  scope.options.max_items = number_or_0(line, "max_items", kMostLimit);
+  scope.options.max_bytes = number_or_0(line, "max_bytes", kMostLimit);
+  if (!line.contains("durability")) return scope;
+  for (Durability durability : {Durability::memory, Durability::posted, Durability::durable})
+    if (line["durability"] == std::string(name(durability)))
+      return scope.options.durability = durability, scope;
+  throw BadLine{R"("durability" must be "memory", "posted" or "durable")"};
 }
 
 OwnedItem read_item(const Json& line, const std::string& kind) {
