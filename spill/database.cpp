@@ -13,6 +13,7 @@ namespace headpond::internal {
 namespace {
 
 constexpr std::uint64_t kCheckpointBytes = 4 << 20;  // of WAL: with less, the file is written too often
+constexpr std::uint64_t kWritebackBytes = 512 << 10;
 constexpr std::uint64_t kVacuumLiveBytes = 16ULL
                                            << 20;  // at most, and four times as much free: then it is cheap
 constexpr std::uint64_t kSpareBytes = 8 << 20;     // less than that is no space worth giving back
@@ -67,6 +68,8 @@ void Database::in_child() noexcept {
 Status Database::open() {
   if (Status checked = files_.check_file(path_); !checked) return checked;
   if (auto fault = connection_.open(path_, vfs_)) return failed(fault, "open");
+  borrowed_ = kNotLookedFor;
+  if (is_eager()) connection_.watch_writes(wrote, this);
   if (connection_.read_only()) {
     connection_.close();
     return explain({sqlite::Trouble::read_only, 0, ""}, path_, "open");
@@ -276,11 +279,23 @@ void Database::checkpoint_if_due() {
   if ((pages - copied_pages_) * schema::page_bytes(kind_) >= kCheckpointBytes) upkeep_ = checkpoint();
 }
 
-// The disk works while the caller goes on, and the checkpoint's sync finds little to wait for. Only a hint: what it answers does not matter.
+// The disk works while the caller goes on, and a checkpoint's syncs find little to wait for. Only hints: what they answer does not matter.
 void Database::start_writeback() {
-  if (kind_ != schema::Kind::pages || !vfs_.empty()) return;
+  if (!is_eager()) return;
   if (!wal_ && sys::open_file(path_ + "-wal", false, wal_) != 0) return;
-  sys::start_writeback(wal_);
+  sys::start_writeback(wal_.get());
+}
+
+// With a descriptor of SQLite's: closing one of ours would take its locks away.
+void Database::wrote(void* self, std::uint64_t bytes) {
+  auto& database = *static_cast<Database*>(self);
+  if ((database.written_ += bytes) < kWritebackBytes) return;
+  database.written_ = 0;
+  if (database.borrowed_ == kNotLookedFor) {
+    sys::FileInfo file;
+    database.borrowed_ = sys::describe(database.path_, file) == 0 ? sys::find_descriptor(file) : -1;
+  }
+  if (database.borrowed_ >= 0) sys::start_writeback(database.borrowed_);
 }
 
 Status Database::free_bytes(std::uint64_t deadline_us, std::uint64_t& out) {

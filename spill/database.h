@@ -80,7 +80,10 @@ class Database : public ForkGuarded {
   Status check_meta();
   Status checkpoint(sqlite::Checkpoint how = sqlite::Checkpoint::passive);
   void checkpoint_if_due();
+  /// Pages are many, and the caller waits for the checkpoint. (Tests with a disk of their own have no use for it.)
+  bool is_eager() const { return kind_ == schema::Kind::pages && vfs_.empty(); }
   void start_writeback();
+  static void wrote(void* self, std::uint64_t bytes);
   Status vacuum_if_due();
   Status cut_files();
   Status time_is_over(const char* doing) const;
@@ -95,6 +98,9 @@ class Database : public ForkGuarded {
   sqlite::Connection connection_;
   sys::Fd
       wal_;  // for start_writeback() only: SQLite has no lock on a WAL that closing another descriptor would take away
+  static constexpr int kNotLookedFor = -2;
+  int borrowed_ = kNotLookedFor;  // SQLite's descriptor of the database; -1: there is none to be found
+  std::uint64_t written_ = 0;     // into the database since the disk was last told to begin
   schema::Meta meta_;
   Status damage_;                   // ok, or why nothing is written any more
   Status upkeep_;                   // of the last checkpoint or vacuum

@@ -3,6 +3,7 @@
 #include <sqlite3.h>
 
 #include <cerrno>
+#include <type_traits>
 #include <utility>
 
 namespace headpond::internal::sqlite {
@@ -49,6 +50,30 @@ int remember_wal_pages(void* place, sqlite3*, const char*, int pages) {
   return SQLITE_OK;
 }
 
+/// In place of the methods of one open file, which they are but for two.
+struct WatchedFile {
+  sqlite3_io_methods methods;
+  const sqlite3_io_methods* real;
+  void (*wrote)(void*, std::uint64_t);
+  void* context;
+
+  static WatchedFile* of(sqlite3_file* file) {
+    return reinterpret_cast<WatchedFile*>(const_cast<sqlite3_io_methods*>(file->pMethods));
+  }
+  static int write(sqlite3_file* file, const void* from, int bytes, sqlite3_int64 offset) {
+    const WatchedFile& watch = *of(file);
+    int code = watch.real->xWrite(file, from, bytes, offset);
+    if (code == SQLITE_OK) watch.wrote(watch.context, static_cast<std::uint64_t>(bytes));
+    return code;
+  }
+  static int close(sqlite3_file* file) {
+    std::unique_ptr<WatchedFile> watch(of(file));
+    file->pMethods = watch->real;
+    return watch->real->xClose(file);
+  }
+};
+static_assert(std::is_standard_layout_v<WatchedFile>);
+
 // The parent's; a child fills it in the fork and empties it before it opens a file of its own.
 std::vector<sqlite3*>& abandoned() {
   static auto* all = new std::vector<sqlite3*>;
@@ -90,6 +115,16 @@ Fault Connection::open(const std::string& path, const std::string& vfs) {
   sqlite3_wal_hook(handle_, remember_wal_pages,
                    wal_pages_.get());  // takes the place of automatic checkpoints
   return {};
+}
+
+void Connection::watch_writes(void (*wrote)(void*, std::uint64_t), void* context) {
+  sqlite3_file* file = nullptr;
+  if (sqlite3_file_control(handle_, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK || !file ||
+      !file->pMethods)
+    return;
+  auto watch = std::make_unique<WatchedFile>(WatchedFile{*file->pMethods, file->pMethods, wrote, context});
+  watch->methods.xWrite = WatchedFile::write, watch->methods.xClose = WatchedFile::close;
+  file->pMethods = &watch.release()->methods;  // goes with the file
 }
 
 void Connection::close() {

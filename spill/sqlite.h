@@ -61,6 +61,8 @@ class Connection {
   /// Pages in the WAL after this connection's last commit.
   std::uint64_t wal_pages() const { return *wal_pages_; }
   std::uint64_t changes() const;
+  /// From now on calls wrote(context, bytes) after each write to the database's own file: a checkpoint makes some hundred of them.
+  void watch_writes(void (*wrote)(void* context, std::uint64_t bytes), void* context);
   /// Gives back memory that is only kept for speed.
   void shrink();
 

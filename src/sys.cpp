@@ -139,7 +139,7 @@ int open_again(const Fd& file, Fd& out) {
   out = std::move(fd);
   return 0;
 }
-void start_writeback(const Fd& file) { (void)::sync_file_range(file.get(), 0, 0, SYNC_FILE_RANGE_WRITE); }
+void start_writeback(int descriptor) { (void)::sync_file_range(descriptor, 0, 0, SYNC_FILE_RANGE_WRITE); }
 
 int resize(const Fd& file, std::uint64_t bytes) {
   return retried([&] { return ::ftruncate(file.get(), static_cast<off_t>(bytes)); }) ? errno : 0;
@@ -249,6 +249,15 @@ std::vector<std::int32_t> lock_holders(const Fd& file, std::uint64_t byte) {
     }
   }
   return out;
+}
+
+int find_descriptor(const FileInfo& file) {
+  for (int fd : numbers_in("/proc/self/fd")) {
+    FileInfo one;
+    if (describe_at(fd, "", AT_EMPTY_PATH, one) == 0 && one.device == file.device && one.inode == file.inode)
+      return fd;
+  }
+  return -1;
 }
 
 std::uint32_t user() { return ::geteuid(); }

@@ -50,7 +50,9 @@ int describe(const Fd& file, FileInfo& out);
 int describe(const std::string& path, FileInfo& out);  // of a symbolic link itself
 int open_again(const Fd& file, Fd& out);               // a description of its own of the same file
 int resize(const Fd& file, std::uint64_t bytes);
-void start_writeback(const Fd& file);  // of all that is dirty, without waiting for it
+void start_writeback(int descriptor);  // of all that is dirty, without waiting for it
+/// A descriptor of this process that stands for this file; -1: none. It is somebody else's, and may go at any time: for hints only.
+int find_descriptor(const FileInfo& file);
 int reserve(const Fd& file, std::uint64_t offset, std::uint64_t bytes);  // ENOSPC instead of SIGBUS later
 int read_at(const Fd& file, std::uint64_t offset, void* to, std::size_t bytes, std::size_t& got);
 std::uint64_t free_bytes(const std::string& folder);
