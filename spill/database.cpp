@@ -12,8 +12,8 @@ namespace headpond::internal {
 
 namespace {
 
-constexpr std::uint64_t kCheckpointBytes = 4 << 20;  // of WAL: with less, the file is written too often
-constexpr std::uint64_t kWritebackBytes = 512 << 10;
+constexpr std::uint64_t kCheckpointBytes = 4 << 20;   // of WAL: with less, the file is written too often
+constexpr std::uint64_t kWritebackBytes = 512 << 10;  // into the database; a call costs some microseconds
 constexpr std::uint64_t kVacuumLiveBytes = 16ULL
                                            << 20;  // at most, and four times as much free: then it is cheap
 constexpr std::uint64_t kSpareBytes = 8 << 20;     // less than that is no space worth giving back
