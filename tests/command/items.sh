@@ -64,10 +64,12 @@ test_priority_comes_first() {
 }
 
 test_delay_holds_back() {
-  hp push q later --delay 300ms
+  hp push q later --delay 3600s
   exits 1 hp pop q
   equal 1 "$(figure delayed)"
-  equal later "$(hp pop q --wait 5)"
+  hp push q soon --delay 300ms
+  equal soon "$(hp pop q --wait 20)"
+  equal 1 "$(figure delayed)"
 }
 
 test_durable_items_are_in_the_journal() {
