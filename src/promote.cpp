@@ -1,5 +1,7 @@
 #include "promote.h"
 
+#include <algorithm>
+
 #include "each.h"
 #include "gap.h"
 #include "move.h"
@@ -28,9 +30,9 @@ struct Due {
 /// One walk over the delayed lane. Raises the due words where it met nothing that is due or may still become READY; returns what is due.
 class DueScan {
  public:
-  /// `over_gaps`: also behind a gap with something due. Else that is to come first.
-  DueScan(Lane& lane, std::uint64_t now_ms, bool over_gaps)
-      : lane_(lane), now_(now_ms), over_gaps_(over_gaps) {}
+  /// Behind a gap with something due it looks no further: that is to come first. But not if it is one of those that were `tried` in vain.
+  DueScan(Lane& lane, std::uint64_t now_ms, const std::vector<Reference>& tried)
+      : lane_(lane), now_(now_ms), tried_(tried) {}
 
   std::vector<Due> run() {
     DueWord before{lane_.stream.due.load(std::memory_order_acquire)};  // before the walk
@@ -38,7 +40,7 @@ class DueScan {
         lane_,
         [&](const PageView& page) {
           before_ = DueWord{page.header->due.load(std::memory_order_acquire)};
-          if (due_gap_ && !over_gaps_) return keep(earliest_, before_.ms()), false;
+          if (due_gap_) return keep(earliest_, before_.ms()), false;
           if (before_.ms() == 0 || before_.ms() > now_) return keep(earliest_, before_.ms()), false;
           page_ = page, page_settled_ = true, page_earliest_ = 0;
           return true;
@@ -58,7 +60,8 @@ class DueScan {
         [&] { close(); },
         [&](const GapAhead& gap, const PageView&) {
           keep(earliest_, gap.due);
-          if (gap.due && gap.due <= now_ && !due_gap_) due_gap_ = gap.before;
+          if (gap.due && gap.due <= now_ && !due_gap_ && !std::ranges::count(tried_, gap.before))
+            due_gap_ = gap.before;
           return Code::ok;
         });
     std::uint64_t expected = before.raw;
@@ -87,7 +90,7 @@ class DueScan {
 
   Lane& lane_;
   std::uint64_t now_, earliest_ = 0, page_earliest_ = 0;
-  const bool over_gaps_;
+  const std::vector<Reference>& tried_;
   bool settled_ = true, page_settled_ = true;
   PageView page_;
   Reference due_gap_;
@@ -134,11 +137,11 @@ Promoted promote_due(ThreadContext& me, Binding stream) {
   Lane delayed(me, stream, kDelayedLane);
   Promoted out;
   int rows = 0, rooms = 0;
-  bool over_gaps = false;
+  std::vector<Reference> tried;  // gaps that do not come back: what is behind them comes all the same
   for (bool more = true; more;) {
     more = false;
     const std::uint64_t now = sys::wall_ms();
-    DueScan scan(delayed, now, over_gaps);
+    DueScan scan(delayed, now, tried);
     std::vector<Due> due = scan.run();
     delayed.unpin();
     Code code = Code::ok;
@@ -154,12 +157,12 @@ Promoted promote_due(ThreadContext& me, Binding stream) {
     } else if (code != Code::ok && code != Code::fenced) {
       if (out.failed.ok() && spills) out.failed = Status(code);
       break;
-    } else if (!more && scan.due_gap() && !over_gaps) {
+    } else if (!more && scan.due_gap() && tried.size() < static_cast<std::size_t>(kDueRowsAtOnce)) {
       if (out.more = rows == kDueRowsAtOnce; out.more) break;
       rows++, more = true;
       if (code = refill_due(delayed, scan.due_gap(), now); code != Code::ok) {
         out.failed = delayed.error.ok() ? Status(code) : std::move(delayed.error);
-        over_gaps = true;  // what is behind it comes all the same
+        tried.push_back(scan.due_gap());
       }
     }
   }

@@ -136,7 +136,7 @@ class Refiller {
         return Code::fenced;
       if (on_its_way_out(before)) return Code::timeout;
       GapWords words = GapWords::of(before, behind);
-      if (!page_.header && wanted_) {
+      if (!page_.header && wanted_ && (due_behind_ || words.items.load(std::memory_order_relaxed) == 0)) {
         words.due.store(due_behind_, std::memory_order_release);
         return section->leave(), Code::ok;
       }
@@ -160,6 +160,8 @@ class Refiller {
     }
     Word& life = lane_.segment.life(page_.reference.page()).life;
     LifeWord building{life.load(std::memory_order_relaxed)};
+    // another settled it, and it has had its time
+    if (building.generation() != page_.reference.generation()) return Code::ok;
     std::uint64_t expected = building.with(LifeState::building, lane_.me.owner).raw;
     life.compare_exchange_strong(expected, building.with(LifeState::linked, 0).raw,
                                  std::memory_order_acq_rel);
