@@ -91,7 +91,12 @@ class Leader {
     if (Status collected = collect_posts(me_, batch); !collected) return collected;
     if (batch.posts.empty()) return {};
     std::vector<TierSetting> settings;
-    if (Status read = settings_of(batch.settings, settings); !read) return read;
+    if (Status read = settings_of(batch.settings, settings); !read) {
+      // A directory that is held up keeps back what is posted of names, not what others wait for.
+      settings.clear();
+      std::erase_if(batch.posts, [](const Collected::Taken& post) { return post.setting; });
+      if (batch.posts.empty()) return read;
+    }
     if (!batch.entries.empty() || !settings.empty())
       if (Status written = write(batch.entries, settings); !written) return written;
     finish_posts(me_, batch);
@@ -121,7 +126,8 @@ class Leader {
     for (const JournalEntry& entry : entries) bytes += entry.payload.size() + 48;
     if (!entries.empty()) add(header_.bytes_since_trim, bytes), add(header_.commits_since_trim, 1u);
     // What is not marked for lack of time is written again some day.
-    for (const TierSetting& setting : settings) (void)Directory(me_).note_saved(setting);
+    for (const TierSetting& setting : settings)
+      if (!Directory(me_).note_saved(setting)) break;
     return {};
   }
 

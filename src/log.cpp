@@ -70,6 +70,7 @@ Status Log::wait_durable(std::uint64_t seq) const {
     answer = flush_posts(me, durable_deadline(*me.pond), [&](const PostEntry& post) {
       return post.stream == binding && post.entry.kind == JournalEntry::Kind::push && post.entry.seq <= seq;
     });
+    follow_tier(me);
     if (!answer) error = answer;
     return answer.code();
   });

@@ -136,8 +136,8 @@ Status Pond::flush() const {
   ThreadContext* me = attachment_->thread();
   if (!me) return Code::full;
   std::uint64_t until = durable_deadline(*attachment_);
-  if (Status saved = save_unsaved(*me, until, NoTier::make_it); !saved) return saved;
-  return flush_posts(*me, until);
+  Status saved = save_unsaved(*me, until, NoTier::make_it), flushed = flush_posts(*me, until);
+  return saved ? flushed : saved;
 }
 
 Result<GcResult> Pond::gc(const GcOptions& options) const {

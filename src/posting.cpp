@@ -245,14 +245,15 @@ Status collect_posts(ThreadContext& me, Collected& out) {
       return out.more = true, Visit::stop;
     auto post = page.payload(offset, word);
     if (!read_post(post, [](const PostEntry&) {})) return damaged = true, Visit::go_on;
+    bool setting = false;
     (void)read_post(post, [&](const PostEntry& from) {
-      if (from.setting) return void(out.settings.emplace(from.entry.payload));
+      if (from.setting) return setting = true, void(out.settings.emplace(from.entry.payload));
       if (!is_live(lane.segment, from.stream)) return;
       out.entries.push_back(from.entry);
       payloads.emplace_back(out.bytes.size(), from.entry.payload.size());
       out.bytes.append(from.entry.payload);
     });
-    out.posts.push_back({page.reference, offset, word});
+    out.posts.push_back({page.reference, offset, word, setting});
     return Visit::go_on;
   });
   for (std::size_t i = 0; i < payloads.size(); i++)

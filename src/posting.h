@@ -97,6 +97,7 @@ struct Collected {
     Reference page;
     std::uint64_t offset;
     RecordWord word;
+    bool setting = false;  // it names some
   };
   std::vector<Taken> posts;
   std::vector<JournalEntry> entries;  // their payloads are in `bytes`

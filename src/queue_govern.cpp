@@ -35,13 +35,15 @@ Result<std::uint64_t> Queue::clear() {
 
 namespace {
 
-/// change(me, words) answers whether something is not as it was. In memory it holds whatever the disk says.
+/// change(me, words) answers whether something is not as it was. In memory it holds whatever the disk says. The mark comes first: who is
+/// killed behind the change has left it, and one that marks nothing is only saved once more.
 template <class Change>
 Status set(Stream& stream, Change change) {
   bool unsaved = false;
   Status done = stream.govern([&](ThreadContext& me, StreamWords& words) {
-    if (change(me, words)) words.policy.fetch_or(kUnsaved, std::memory_order_seq_cst);
-    unsaved = words.policy.load(std::memory_order_relaxed) & kUnsaved;
+    unsaved = words.policy.fetch_or(kUnsaved, std::memory_order_seq_cst) & kUnsaved;
+    if (change(me, words) || unsaved) return void(unsaved = true);
+    words.policy.fetch_and(~static_cast<std::uint32_t>(kUnsaved), std::memory_order_seq_cst);
   });
   ThreadContext* me = done ? stream.pond().thread() : nullptr;
   return me ? save_setting(*me, stream.key(), unsaved) : done;

@@ -64,6 +64,7 @@ Status save(ThreadContext& me, const Key& key, Durability wanted) {
   if (wanted == Durability::memory) return count_change(me), Status();
   Status saved = post_and_wait(me, key, wanted);
   if (saved.cause() != Code::ok) count_change(me);
+  follow_tier(me);
   return saved;
 }
 
@@ -112,6 +113,8 @@ Status save_unsaved(ThreadContext& me, std::uint64_t until_us, NoTier no_tier) {
 
 void follow_tier(ThreadContext& me) {
   if (!has_tier(me) || me.pond->segment().header().settings_followed.load(std::memory_order_acquire)) return;
+  if (!me.pond->tier_side().save_is_due())
+    return;  // not a walk over all names with each push while the tier is full
   Status followed = save_unsaved(me, sys::precise_us(), NoTier::leave_it);
   if (!followed && followed.code() != Code::timeout)
     me.pond->say(Severity::warning, "pond " + me.pond->name() +
@@ -131,7 +134,12 @@ Status drop_saved(ThreadContext& me, const Key& key, const std::function<Status(
     TierSetting none{static_cast<std::uint8_t>(key.kind), key.scope, key.name, key.key, key.cursor, {}};
     if (Status gone = commit_settings(me, lock, {&none, 1}, until); !gone) return gone;
   }
-  return drop();
+  Status dropped = drop();
+  // Another was faster, and the name is a successor's, which may have been told that its row is there.
+  if (has_tier(me))
+    if (auto now = directory.setting(key); now && now->value)
+      if (Status again = save_now(me, lock, {&key, 1}, until); !again) count_change(me);
+  return dropped;
 }
 
 Status drop_cursors(ThreadContext& me, std::span<const Key> cursors, Which which) {
@@ -177,7 +185,10 @@ Status verify_settings(ThreadContext& me, std::vector<std::string>& problems) {
   auto tier = me.pond->tier_side().tier(me);
   if (!tier) return tier.status();
   auto rows = (*tier)->settings(until);
-  if (!rows) return rows.status();
+  if (!rows) {
+    if (rows.code() != Code::corruption) return rows.status();
+    return problems.push_back("I20: " + rows.status().text()), Status();
+  }
   // Listed before the names are: what changes meanwhile is unsaved, since nobody else has the lock.
   std::map<std::string, std::string> saved;
   for (TierSetting& row : *rows)
