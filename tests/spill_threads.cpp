@@ -95,7 +95,7 @@ TEST_F(SpillThreads, AScanForWhatIsDueMissesNothingThatIsSpilledUnderIt) {
   Queue queue = pond->scope("scope").queue("work");
   add_spiller(), add_spiller();
   for (std::uint64_t p = 0; p < kPushers; p++)
-    add([=, this] {
+    add([p, queue] {
       for (std::uint64_t i = 0; i < kEach; i++)
         must(Queue(queue).push(patterned(p * kEach + i, 8 + i % 90), {.delay = milliseconds(i * 7 % 23)}));
     });
