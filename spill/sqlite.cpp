@@ -63,7 +63,10 @@ struct WatchedFile {
   static int write(sqlite3_file* file, const void* from, int bytes, sqlite3_int64 offset) {
     const WatchedFile& watch = *of(file);
     int code = watch.real->xWrite(file, from, bytes, offset);
-    if (code == SQLITE_OK) watch.wrote(watch.context, static_cast<std::uint64_t>(bytes));
+    if (code != SQLITE_OK) return code;
+    const int left = errno;  // fault() looks at it
+    watch.wrote(watch.context, static_cast<std::uint64_t>(bytes));
+    errno = left;
     return code;
   }
   static int close(sqlite3_file* file) {

@@ -48,4 +48,19 @@ auto Directory::with_entry(const Key& key, Work work)
   return work(*section, locate(key, bytes, hash_of(bytes)));
 }
 
+/// Some buckets at a time, so that nobody waits for long.
+template <class Visit>
+Status Directory::each_entry(Visit visit) {
+  for (std::uint64_t bucket = 0; bucket < buckets();) {
+    auto section = Section::enter(me_, kDirectorySection);
+    if (!section) return section.status();
+    for (int i = 0; i < 256 && bucket < buckets(); i++, bucket++)
+      for (std::uint32_t at = low(get(segment_.bucket(static_cast<std::uint32_t>(bucket)))), steps = 0;
+           at && at <= slots() && steps++ <= slots(); at = low(get(segment_.slot(at - 1).chain)))
+        visit(at);
+    section->leave();
+  }
+  return {};
+}
+
 }  // namespace headpond::internal

@@ -35,16 +35,7 @@ Result<std::vector<Directory::Listed>> Directory::list(const std::string* scope)
     if (!found) return found.status();
     return out;
   }
-  // some buckets at a time, so that nobody waits for long
-  for (std::uint64_t bucket = 0; bucket < buckets();) {
-    auto section = Section::enter(me_, kDirectorySection);
-    if (!section) return section.status();
-    for (int i = 0; i < 256 && bucket < buckets(); i++, bucket++)
-      for (std::uint32_t at = low(get(segment_.bucket(static_cast<std::uint32_t>(bucket)))), steps = 0;
-           at && at <= slots() && steps++ <= slots(); at = low(get(segment_.slot(at - 1).chain)))
-        add(at);
-    section->leave();
-  }
+  if (Status walked = each_entry(add); !walked) return walked;
   return out;
 }
 

@@ -15,8 +15,8 @@ bool DueRows::find(std::uint64_t stream, std::uint64_t first, RowFacts& out) con
 
 void DueRows::put(std::uint64_t stream, const RowFacts& facts) {
   std::lock_guard lock(mutex_);
-  std::pair key{stream, facts.first};
-  if (rows_.size() < kMost || rows_.contains(key)) rows_[key] = facts;
+  if (rows_.size() >= kMost) rows_.clear();
+  rows_[{stream, facts.first}] = facts;
 }
 
 namespace {

@@ -28,7 +28,8 @@ class DueRows {
   void put(std::uint64_t stream, const RowFacts& facts);
 
  private:
-  static constexpr std::size_t kMost = 1 << 17;  // what is more is read each time
+  static constexpr std::size_t kMost =
+      1 << 17;  // then it begins anew: a gap of more rows is read whole with each look
   mutable std::mutex mutex_;
   std::map<std::pair<std::uint64_t, std::uint64_t>, RowFacts> rows_;  // by stream in the tier and first id
 };
