@@ -74,9 +74,7 @@ class DueScan {
   Reference due_gap() const { return due_gap_; }
 
  private:
-  static void keep(std::uint64_t& minimum, std::uint64_t ms) {
-    if (ms && (!minimum || ms < minimum)) minimum = ms;
-  }
+  static void keep(std::uint64_t& minimum, std::uint64_t ms) { minimum = sooner(minimum, ms); }
   void close() {
     if (!page_) return;
     std::uint64_t expected = before_.raw;
