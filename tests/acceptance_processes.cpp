@@ -133,18 +133,11 @@ TEST(Acceptance, EightMiBTakesWhatItTakesSaysFullAndKeepsAllOfIt) {
 // contract scenario 14
 class Reboot : public BothTiers {
  protected:
-  /// A process that does that and is killed with the segment.
+  /// A process that opens the pond, does that and is killed with the segment.
   template <class Body>
-  void in_a_life(Body body) {
-    Shared<Event> done;
-    Process life([&] {
-      body();
-      done->raise();
-      pause_forever();
-    });
-    ASSERT_TRUE(done->wait(1, 60s));
-    life.kill();
-    ASSERT_EQ(::unlink(test.segment_path().c_str()), 0);
+  void last_life(Body body) const {
+    test.in_a_life([&](const Pond&) { body(); });
+    test.lose_segment();
   }
 };
 IN_BOTH_TIERS(Reboot);
@@ -153,7 +146,7 @@ IN_BOTH_TIERS(Reboot);
 TEST_P(Reboot, BringsBackWhatIsDurableOrSpilledAndExactlyThat) {
   constexpr std::uint64_t kItems = 2000;
   Shared<std::atomic<std::uint64_t>> spilled;
-  in_a_life([&] {
+  last_life([&] {
     Queue queue = test.queue(), kept = test.queue("kept");
     for (std::uint64_t n = 0; n < kItems; ++n) must(queue.push(patterned(n, bytes(100, 20'000))));
     for (std::uint64_t n = 0; n < 100; ++n)
@@ -186,7 +179,7 @@ TEST_P(Reboot, BringsBackWhatIsDurableOrSpilledAndExactlyThat) {
 }
 
 TEST_P(Reboot, TakesWhatWasInMemoryAlone) {
-  in_a_life([&] { must(test.queue().push("in memory only")); });
+  last_life([&] { must(test.queue().push("in memory only")); });
   EXPECT_ANSWER(not_found, Pond::open_existing(test.name()));
   Process other([&] {
     Queue queue = test.queue();
@@ -199,7 +192,7 @@ TEST_P(Reboot, TakesWhatWasInMemoryAlone) {
 
 TEST_P(Reboot, AForeignSegmentInThePondsPlaceIsAClearErrorAndTheTierIsKept) {
   constexpr std::uint64_t kItems = 100;
-  in_a_life([&] {
+  last_life([&] {
     for (std::uint64_t n = 0; n < kItems; ++n)
       must(test.queue().push(patterned(n, 100), {.durability = Durability::durable}));
   });
@@ -211,7 +204,7 @@ TEST_P(Reboot, AForeignSegmentInThePondsPlaceIsAClearErrorAndTheTierIsKept) {
     EXPECT_NE(result.status().text().find(test.segment_path()), std::string::npos) << result.status().text();
   });
   EXPECT_EQ(refused.wait(), 0);
-  ASSERT_EQ(::unlink(test.segment_path().c_str()), 0);
+  test.lose_segment();
   EXPECT_EQ(pop_all(test.queue()).size(), kItems);
 }
 

@@ -239,7 +239,7 @@ TEST(DurableTorture, AfterKilledLeadersAndALostSegmentThePondHasWhatWasSaid) {
     EXPECT_TRUE(clean(test));
   }
   ASSERT_EQ(ledger->complaints, 0u) << ledger->complaint[0];
-  ASSERT_EQ(::unlink(test.segment_path().c_str()), 0);
+  test.lose_segment();
 
   std::map<std::uint64_t, int> found = brought_back(test, *ledger);
   ASSERT_EQ(ledger->complaints, 0u) << ledger->complaint[0];

@@ -71,7 +71,7 @@ TEST_F(JournalFaults, OnAFullDiskWhatIsDoneIsInMemoryAndSaysSoUntilThereIsRoom) 
     ::kill(::getpid(), SIGKILL);
   });
   EXPECT_EQ(life.wait(), 128 + SIGKILL);
-  ASSERT_EQ(::unlink(pond.segment_path().c_str()), 0);
+  pond.lose_segment();
   Process next([&] {
     open_patient(disk.path());
     std::vector<std::uint64_t> expected;

@@ -47,11 +47,7 @@ class ParkTest : public FakeTierPond {
     return must(pond->gc({.drop_idle = 1ms}));
   }
   std::uint64_t parked() { return must(pond->stats()).parked; }
-  StreamInfo info(Bytes name = "work") {
-    for (StreamInfo& stream : must(pond->stats()).details)
-      if (stream.name == name) return stream;
-    throw std::runtime_error("no stream of that name");
-  }
+  StreamInfo info(Bytes name = "work") { return info_of(*pond, name); }
 };
 
 TEST_F(ParkTest, AnIdleQueueLeavesTheSegmentAndComesBackInOrder) {

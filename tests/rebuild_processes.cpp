@@ -31,21 +31,6 @@ class Rebuild : public ::testing::Test {
  protected:
   explicit Rebuild(Options options = small()) : pond(std::move(options)) {}
 
-  /// A process that does that and is killed.
-  template <class Body>
-  void in_a_life(Body body) {
-    Shared<Event> done;
-    Process life([&] {
-      Pond opened = pond.open();
-      body(opened);
-      done->raise();
-      pause_forever();
-    });
-    ASSERT_TRUE(done->wait(1, 60s));
-    life.kill();
-  }
-  void lose_segment() const { ASSERT_EQ(::unlink(pond.segment_path().c_str()), 0); }
-
   static void push(const Pond& opened, std::uint64_t from, std::uint64_t to, std::size_t size = 200,
                    Bytes name = "work") {
     Queue queue = opened.scope("scope").queue(name);
@@ -89,8 +74,8 @@ class Rebuild : public ::testing::Test {
 // ---------------------------------------------------------------------------------------------------------------- what comes back
 
 TEST_F(Rebuild, WhatWasSpilledComesBackInOrderAndWhatWasInMemoryAloneIsGone) {
-  in_a_life([&](const Pond& opened) { push(opened, 1, 10'000); });
-  lose_segment();
+  pond.in_a_life([&](const Pond& opened) { push(opened, 1, 10'000); });
+  pond.lose_segment();
   Numbers expected = ids_in_rows();  // never consumed: rows and items are one to one
   ASSERT_GT(expected.size(), 4000u);
   ASSERT_LT(expected.size(), 10'000u);
@@ -118,7 +103,7 @@ TEST_F(Rebuild, IdsAreNeverUsedTwiceNotEvenThoseInMemoryAlone) {
   std::set<std::uint64_t> seen;
   Shared<std::array<std::atomic<std::uint64_t>, 3>> ids;
   for (int life = 1; life <= 4; life++) {
-    in_a_life([&](const Pond& opened) {
+    pond.in_a_life([&](const Pond& opened) {
       push(opened, 1, 6000);
       (*ids)[0] = must(opened.scope("scope").queue("work").push("x")).seq();
       (*ids)[1] = must(opened.scope("other").queue("hot").push("never spilled")).seq();
@@ -127,15 +112,15 @@ TEST_F(Rebuild, IdsAreNeverUsedTwiceNotEvenThoseInMemoryAlone) {
     EXPECT_TRUE(seen.insert((*ids)[0]).second);
     EXPECT_EQ((*ids)[1] >> 40, life == 1 ? 0u : static_cast<unsigned>(life));
     EXPECT_EQ((*ids)[1], (*ids)[2]);
-    lose_segment();
+    pond.lose_segment();
   }
 }
 
 // Rows of several epochs in one stream, spilled again and again, in the order in which they were pushed.
 TEST_F(Rebuild, OrderIsContinuousOverManyRebuilds) {
   for (std::uint64_t life = 0; life < 4; life++) {
-    in_a_life([&](const Pond& opened) { push(opened, life * 10'000 + 1, life * 10'000 + 7000); });
-    lose_segment();
+    pond.in_a_life([&](const Pond& opened) { push(opened, life * 10'000 + 1, life * 10'000 + 7000); });
+    pond.lose_segment();
   }
   Numbers numbers;
   {
@@ -154,12 +139,12 @@ TEST_F(Rebuild, OrderIsContinuousOverManyRebuilds) {
 }
 
 TEST_F(Rebuild, WhatWasConsumedInMemoryMayComeBackAndNothingElseIsMissing) {
-  in_a_life([&](const Pond& opened) {
+  pond.in_a_life([&](const Pond& opened) {
     push(opened, 1, 10'000);
     Queue queue = opened.scope("scope").queue("work");
     for (int n = 0; n < 4000; n++) must(queue.pop());
   });
-  lose_segment();
+  pond.lose_segment();
   Numbers in_rows = ids_in_rows();
   Pond opened = pond.open();
   Numbers back = popped(opened);
@@ -173,8 +158,8 @@ TEST_F(Rebuild, WhatWasConsumedInMemoryMayComeBackAndNothingElseIsMissing) {
 }
 
 TEST_F(Rebuild, LogsComeBackAndSayHowManyRecordsAreLost) {
-  in_a_life([&](const Pond& opened) { append(opened, 1, 10'000); });
-  lose_segment();
+  pond.in_a_life([&](const Pond& opened) { append(opened, 1, 10'000); });
+  pond.lose_segment();
   Numbers expected = ids_in_rows();
   Pond opened = pond.open();
   EXPECT_TRUE(clean(opened));
@@ -201,8 +186,8 @@ TEST_F(Rebuild, LogsComeBackAndSayHowManyRecordsAreLost) {
 
 // Ids are missing between the rows of a log: a reader goes over them, and over those behind the last row.
 TEST_F(Rebuild, ATrimOfALogThatCameBackTakesWhatIsBelowAlone) {
-  in_a_life([&](const Pond& opened) { append(opened, 1, 10'000); });
-  lose_segment();
+  pond.in_a_life([&](const Pond& opened) { append(opened, 1, 10'000); });
+  pond.lose_segment();
   Pond opened = pond.open();
   Log log = opened.scope("scope").log("audit");
   auto before = records(opened);
@@ -221,8 +206,8 @@ TEST_F(Rebuild, ATrimOfALogThatCameBackTakesWhatIsBelowAlone) {
 
 TEST_F(Rebuild, ALogWithHolesIsReadOverThem) {
   for (std::uint64_t life = 0; life < 3; life++) {
-    in_a_life([&](const Pond& opened) { append(opened, life * 10'000 + 1, life * 10'000 + 6000); });
-    lose_segment();
+    pond.in_a_life([&](const Pond& opened) { append(opened, life * 10'000 + 1, life * 10'000 + 6000); });
+    pond.lose_segment();
   }
   Pond opened = pond.open();
   EXPECT_TRUE(clean(opened));
@@ -244,13 +229,13 @@ TEST_F(Rebuild, ALogWithHolesIsReadOverThem) {
 }
 
 TEST_F(Rebuild, LanesAndDeadLettersComeBackWhereTheyWere) {
-  in_a_life([&](const Pond& opened) {
+  pond.in_a_life([&](const Pond& opened) {
     Queue queue = opened.scope("scope").queue("work");
     for (std::uint64_t n = 1; n <= 9000; n++)
       must(
           queue.push(patterned(n, 200), {.delay = milliseconds(0), .priority = static_cast<int>(n % 2 * 5)}));
   });
-  lose_segment();
+  pond.lose_segment();
   Pond opened = pond.open();
   EXPECT_TRUE(clean(opened));
   Numbers back = popped(opened);
@@ -262,12 +247,12 @@ TEST_F(Rebuild, LanesAndDeadLettersComeBackWhereTheyWere) {
 }
 
 TEST_F(Rebuild, DelayedItemsComeBackWhenTheyAreDueAndTakeNoMemoryBefore) {
-  in_a_life([&](const Pond& opened) {
+  pond.in_a_life([&](const Pond& opened) {
     Queue queue = opened.scope("scope").queue("work");
     for (std::uint64_t n = 1; n <= 10'000; n++)
       must(queue.push(patterned(n, 200), {.delay = n % 100 == 50 ? 1h : 3h}));
   });
-  lose_segment();
+  pond.lose_segment();
   Numbers later = ids_in_rows(), due;
   ASSERT_GT(later.size(), 4000u);
   std::copy_if(later.begin(), later.end(), std::back_inserter(due), [](auto n) { return n % 100 == 50; });
@@ -289,11 +274,11 @@ TEST_F(Rebuild, DelayedItemsComeBackWhenTheyAreDueAndTakeNoMemoryBefore) {
 }
 
 TEST_F(Rebuild, ManySmallStreamsComeBack) {
-  in_a_life([&](const Pond& opened) {
+  pond.in_a_life([&](const Pond& opened) {
     for (std::uint64_t n = 0; n < 8000; n++)
       must(opened.scope("s" + std::to_string(n % 40)).queue().push(patterned(n, 300)));
   });
-  lose_segment();
+  pond.lose_segment();
   Pond opened = pond.open();
   EXPECT_TRUE(clean(opened));
   std::uint64_t count = 0;
@@ -315,7 +300,7 @@ TEST_F(Rebuild, ManyMoreScopesThanThePondHasMemoryForComeBackParked) {
   auto queue = [](const Pond& opened, std::uint64_t scope) {
     return opened.scope(std::to_string(scope)).queue("work");
   };
-  in_a_life([&](const Pond& opened) {
+  pond.in_a_life([&](const Pond& opened) {
     for (std::uint64_t scope = 0; scope < kScopes; scope++)
       for (std::uint64_t n = 1; n <= kItems; n++) must(queue(opened, scope).push(patterned(n, 500)));
     EXPECT_TRUE(eventually([&] {
@@ -324,7 +309,7 @@ TEST_F(Rebuild, ManyMoreScopesThanThePondHasMemoryForComeBackParked) {
     }));
   });
   for (std::uint64_t epoch = 2; epoch <= 3; epoch++) {
-    lose_segment();
+    pond.lose_segment();
     Pond opened = pond.open();
     EXPECT_EQ(opened.recovered().streams, kScopes);
     EXPECT_EQ(opened.recovered().items, kScopes * kItems);
@@ -347,12 +332,12 @@ TEST_F(Rebuild, ManyMoreScopesThanThePondHasMemoryForComeBackParked) {
 }
 
 TEST_F(Rebuild, ALogThatIsParkedAgainAfterARebuildGoesOnAboveAndIsReadOver) {
-  in_a_life([&](const Pond& opened) {
+  pond.in_a_life([&](const Pond& opened) {
     append(opened, 1, 30);
     EXPECT_TRUE(eventually(
         [&] { return must(opened.gc({.spill_idle = std::chrono::milliseconds(1)})).parked == 1; }));
   });
-  lose_segment();
+  pond.lose_segment();
   Pond opened = pond.open();
   auto expected = records(opened);
   ASSERT_EQ(expected.size(), 30u);
@@ -374,14 +359,14 @@ TEST_F(Rebuild, ALogThatIsParkedAgainAfterARebuildGoesOnAboveAndIsReadOver) {
 }
 
 TEST_F(Rebuild, AClearedQueueStaysCleared) {
-  in_a_life([&](const Pond& opened) {
+  pond.in_a_life([&](const Pond& opened) {
     push(opened, 1, 6000);
     must(opened.scope("scope").queue("work").clear());
     push(opened, 20'001, 26'000);
     push(opened, 1, 3000, 200, "other");
     must(opened.scope("scope").queue("other").clear());
   });
-  lose_segment();
+  pond.lose_segment();
   Pond opened = pond.open();
   Numbers back = popped(opened);
   EXPECT_GT(back.size(), 1000u);
@@ -393,7 +378,7 @@ TEST_F(Rebuild, AClearedQueueStaysCleared) {
 // ------------------------------------------------------------------------------------------------------------------ when it is done
 
 TEST_F(Rebuild, ASegmentOfAnOldBootIsReplaced) {
-  in_a_life([&](const Pond& opened) { push(opened, 1, 6000); });
+  pond.in_a_life([&](const Pond& opened) { push(opened, 1, 6000); });
   Numbers expected = ids_in_rows();
   {
     std::fstream file(pond.segment_path(), std::ios::in | std::ios::out | std::ios::binary);
@@ -407,14 +392,14 @@ TEST_F(Rebuild, ASegmentOfAnOldBootIsReplaced) {
 
 TEST_F(Rebuild, OpenExistingRebuildsAndKnowsNothingElse) {
   EXPECT_ANSWER(not_found, Pond::open_existing(pond.name()));
-  in_a_life([&](const Pond& opened) { push(opened, 1, 6000); });
-  lose_segment();
+  pond.in_a_life([&](const Pond& opened) { push(opened, 1, 6000); });
+  pond.lose_segment();
   EXPECT_EQ(must(Pond::open_existing(pond.name())).recovered().epoch, 2u);
 }
 
 TEST_F(Rebuild, APondThatNeverSpilledBeginsAnew) {
-  in_a_life([&](const Pond& opened) { push(opened, 1, 10); });
-  lose_segment();
+  pond.in_a_life([&](const Pond& opened) { push(opened, 1, 10); });
+  pond.lose_segment();
   EXPECT_ANSWER(not_found, Pond::open_existing(pond.name()));
   Pond opened = pond.open();
   EXPECT_EQ(opened.recovered().epoch, 0u);
@@ -422,11 +407,11 @@ TEST_F(Rebuild, APondThatNeverSpilledBeginsAnew) {
 }
 
 TEST_F(Rebuild, RemoveTakesTheTierUnlessItIsToBeKept) {
-  in_a_life([&](const Pond& opened) { push(opened, 1, 6000); });
+  pond.in_a_life([&](const Pond& opened) { push(opened, 1, 6000); });
   Numbers expected = ids_in_rows();
   EXPECT_OK(Pond::remove(pond.name(), {.keep_state = true}));
   EXPECT_TRUE(std::filesystem::exists(pond.folder() / "spill.db"));
-  in_a_life([&](const Pond& opened) { EXPECT_EQ(popped(opened), expected); });
+  pond.in_a_life([&](const Pond& opened) { EXPECT_EQ(popped(opened), expected); });
   EXPECT_OK(Pond::remove(pond.name()));
   EXPECT_FALSE(std::filesystem::exists(pond.folder()));
   EXPECT_ANSWER(not_found, Pond::open_existing(pond.name()));
@@ -434,8 +419,8 @@ TEST_F(Rebuild, RemoveTakesTheTierUnlessItIsToBeKept) {
 }
 
 TEST_F(Rebuild, EverybodyIsToldOfIt) {
-  in_a_life([&](const Pond& opened) { push(opened, 1, 6000); });
-  lose_segment();
+  pond.in_a_life([&](const Pond& opened) { push(opened, 1, 6000); });
+  pond.lose_segment();
   Pond opened = pond.open();
   Process other([&] {
     EXPECT_EQ(pond.open().recovered().items, opened.recovered().items);
@@ -445,8 +430,8 @@ TEST_F(Rebuild, EverybodyIsToldOfIt) {
 }
 
 TEST_F(Rebuild, ManyOpenersAtOnceRebuildOnce) {
-  in_a_life([&](const Pond& opened) { push(opened, 1, 6000); });
-  lose_segment();
+  pond.in_a_life([&](const Pond& opened) { push(opened, 1, 6000); });
+  pond.lose_segment();
   Shared<Barrier> barrier;
   std::vector<Process> openers;
   for (int i = 0; i < 6; i++)
@@ -469,7 +454,7 @@ TEST_F(Rebuild, IsRefusedWhileSomebodyLivesOnTheOldSegmentAndSaysWho) {
     pause_forever();
   });
   ASSERT_TRUE(ready->wait());
-  lose_segment();
+  pond.lose_segment();
   Process opener([&] {
     auto refused = Pond::open(pond.name(), pond.options());
     EXPECT_ANSWER(busy, refused);
@@ -496,13 +481,13 @@ class KilledRebuild : public Rebuild {
   /// Some of everything: rows of two epochs, a cleared queue, a log, and a journal with pushes, acks and moves.
   void prepare() {
     for (std::uint64_t life = 0; life < 2; life++) {
-      in_a_life([&](const Pond& opened) {
+      pond.in_a_life([&](const Pond& opened) {
         push(opened, life * 10'000 + 1, life * 10'000 + 5000);
         append(opened, life * 10'000 + 1, life * 10'000 + 3000);
         push(opened, 1, 2000, 200, "cleared");
         must(opened.scope("scope").queue("cleared").clear());
       });
-      lose_segment();
+      pond.lose_segment();
     }
     auto tier = must(try_tier(pond.folder(), false));
     std::uint64_t lane = 0, highest = 0;
@@ -591,9 +576,9 @@ TEST_F(KilledRebuild, AtAnyWriteIsDoneAgainByTheNextOpen) {
 class RefusedRebuild : public Rebuild {
  protected:
   void SetUp() override {
-    in_a_life([&](const Pond& opened) { push(opened, 1, 6000); });
+    pond.in_a_life([&](const Pond& opened) { push(opened, 1, 6000); });
     expected_ = ids_in_rows();
-    lose_segment();
+    pond.lose_segment();
   }
   /// open() answers that and says where; there is no segment; and when the cause is gone, all is there.
   void expect_refused(Code code, const std::string& text) {

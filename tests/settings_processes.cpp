@@ -28,25 +28,17 @@ class SavedSettings : public ::testing::Test {
  protected:
   /// A process that does that and is killed.
   template <class Body>
-  void in_a_life(Body body) {
-    Shared<Event> done;
-    Process life([&] {
-      Pond opened = pond.open();
+  void in_a_life(Body body) const {
+    pond.in_a_life([&](const Pond& opened) {
       body(opened);
       EXPECT_TRUE(clean(opened));
-      if (::testing::Test::HasFailure()) std::_Exit(1);
-      done->raise();
-      pause_forever();
     });
-    ASSERT_TRUE(done->wait(1, 60s));
-    life.kill();
   }
-  void lose_segment() const { ASSERT_EQ(::unlink(pond.segment_path().c_str()), 0); }
   /// A life, and the next one behind a reboot.
   template <class Body>
   Pond after(Body body) {
     in_a_life(body);
-    lose_segment();
+    pond.lose_segment();
     return reopened();
   }
   Pond reopened() const {
@@ -56,6 +48,13 @@ class SavedSettings : public ::testing::Test {
   }
   static void make_tier(const Pond& opened) {
     must(opened.scope("else").queue("where").push("on disk", {.durability = kDurable}));
+  }
+  /// Whatever is idle is parked, until that stream is.
+  static void park(const Pond& opened, Bytes scope, Bytes name) {
+    EXPECT_TRUE(eventually([&] {
+      must(opened.gc({.spill_idle = milliseconds(1)}));
+      return info_of(opened, name, scope).parked;
+    }));
   }
   static Log audit(const Pond& opened) { return opened.scope("scope").log("audit"); }
   static Queue work(const Pond& opened) { return opened.scope("scope").queue("work"); }
@@ -148,7 +147,7 @@ TEST_F(SavedSettings, OfAQueueThatWasOnlyPausedLeaveItTheDefaults) {
     make_tier(first);
     EXPECT_OK(work(first).pause());
   });
-  lose_segment();
+  pond.lose_segment();
   Options other = pond.options();
   other.queue.max_attempts = 7;
   Pond opened = must(Pond::open(pond.name(), other));
@@ -204,7 +203,7 @@ TEST_F(SavedSettings, FollowATierThatComesLater) {
       },
       [](const Pond& first) {
         must(first.scope("else").queue("idle").push("x"));
-        EXPECT_TRUE(eventually([&] { return must(first.gc({.spill_idle = milliseconds(1)})).parked > 0; }));
+        park(first, "else", "idle");
       },
       [](const Pond& first) { EXPECT_OK(first.flush()); },
   };
@@ -232,7 +231,7 @@ TEST_F(SavedSettings, OfParkedAndClearedQueuesStay) {
       EXPECT_OK(first.scope("scope").queue(name).configure(kLimits));
     }
     must(first.scope("scope").queue("cleared").clear());
-    EXPECT_TRUE(eventually([&] { return must(first.gc({.spill_idle = milliseconds(1)})).busy == 0; }));
+    for (const char* name : {"parked", "cleared"}) park(first, "scope", name);
     must(first.scope("scope").queue("cleared").clear());
   });
   expect_limits(opened.scope("scope").queue("parked"));
@@ -250,9 +249,7 @@ TEST_F(SavedSettings, OfADroppedScopeGoButForItsLimits) {
       EXPECT_OK(queue.configure(kLimits));
       EXPECT_OK(queue.pause());
       if (name[0] != 'e') must(queue.push("x"));
-      if (name[0] == 'p') {
-        EXPECT_TRUE(eventually([&] { return must(first.gc({.spill_idle = milliseconds(1)})).parked > 0; }));
-      }
+      if (name[0] == 'p') park(first, "scope", name);
     }
     must(audit(first).append("x"));
     must(audit(first).commit("reader", 1, kDurable));
@@ -342,7 +339,7 @@ TEST_F(SavedSettings, AProcessThatEndsInOrderSavesItsCursors) {
   in_a_life([&](const Pond& first) { make_tier(first); });
   Process reader([&] { must(audit(pond.open()).commit("reader", 9)); });
   ASSERT_EQ(reader.wait(), 0);
-  lose_segment();
+  pond.lose_segment();
   EXPECT_EQ(place(reopened()), 9u);
 }
 
@@ -368,7 +365,7 @@ TEST_F(SavedSettings, AMaintenanceThreadSavesCursorsOfOthers) {
     ASSERT_TRUE(saved->wait(1, 20s));
     reader.kill(), maintainer.kill();
   }
-  lose_segment();
+  pond.lose_segment();
   EXPECT_EQ(place(reopened()), 9u);
 }
 
@@ -379,7 +376,7 @@ TEST_F(SavedSettings, WhatADeadProcessCommittedIsSavedByOthers) {
     must(audit(first).commit("reader", 9));
   });
   in_a_life([&](const Pond& second) { EXPECT_OK(second.flush()); });
-  lose_segment();
+  pond.lose_segment();
   EXPECT_EQ(place(reopened()), 9u);
 }
 
@@ -435,7 +432,7 @@ TEST_F(SavedSettings, GoThroughManyReboots) {
       options.max_attempts = static_cast<std::uint32_t>(life);
       EXPECT_OK(work(opened).configure(options));
     });
-    lose_segment();
+    pond.lose_segment();
   }
   EXPECT_EQ(must(work(reopened()).options()).max_attempts, 4u);
 }
@@ -445,7 +442,7 @@ TEST_F(SavedSettings, MoreThanTheDirectoryHoldsAreFullUntilTheLimitIsLarger) {
     make_tier(first);
     for (int i = 0; i < 200; i++) EXPECT_OK(first.scope("s").queue(std::to_string(i)).pause());
   });
-  lose_segment();
+  pond.lose_segment();
   {
     auto tier = must(try_tier(pond.folder(), false));
     std::vector<TierSetting> many;
@@ -497,7 +494,7 @@ TEST_F(SavedSettings, ALockedJournalLeavesTheChangeInMemoryAndSaysSo) {
   });
   ASSERT_TRUE(done->wait(1, 60s));
   life.kill();
-  lose_segment();
+  pond.lose_segment();
   Pond opened = reopened();
   EXPECT_TRUE(must(work(opened).stats()).paused);
   EXPECT_EQ(place(opened), 9u);
@@ -509,7 +506,7 @@ TEST_F(SavedSettings, ADamagedOneRefusesTheRebuildAndNamesItsScope) {
     make_tier(first);
     EXPECT_OK(work(first).pause());
   });
-  lose_segment();
+  pond.lose_segment();
   auto run = [&](const char* sql) { Foreign(pond.folder() / "journal.db").run(sql); };
   run("UPDATE setting SET checksum = checksum + 1");
   auto refused = Pond::open(pond.name(), pond.options());
@@ -522,7 +519,7 @@ TEST_F(SavedSettings, ADamagedOneRefusesTheRebuildAndNamesItsScope) {
 
 TEST_F(SavedSettings, OneThatIsNoneRefusesTheRebuild) {
   in_a_life([&](const Pond& first) { make_tier(first); });
-  lose_segment();
+  pond.lose_segment();
   for (auto [kind, value] :
        {std::pair<int, std::string>{1, "short"}, {2, std::string(40, '\xff')}, {9, "?"}, {4, ""}}) {
     TierSetting nonsense{static_cast<std::uint8_t>(kind), "scope", "work", "", "", value};
@@ -537,7 +534,7 @@ TEST_F(SavedSettings, OneThatIsNoneRefusesTheRebuild) {
 // A store of before there were settings: all is there, and it has a place for them from then on.
 TEST_F(SavedSettings, AStoreOfTheLayoutBeforeIsTakenOver) {
   in_a_life([&](const Pond& first) { make_tier(first); });
-  lose_segment();
+  pond.lose_segment();
   Foreign(pond.folder() / "journal.db").run("DROP TABLE setting; PRAGMA user_version = 1");
   {
     Pond opened = after([&](const Pond& second) {
@@ -547,7 +544,7 @@ TEST_F(SavedSettings, AStoreOfTheLayoutBeforeIsTakenOver) {
     EXPECT_TRUE(must(work(opened).stats()).paused);
   }
   Foreign(pond.folder() / "journal.db").run("PRAGMA user_version = 3");
-  lose_segment();
+  pond.lose_segment();
   auto newer = Pond::open(pond.name(), pond.options());
   EXPECT_ANSWER(unsupported, newer);
   EXPECT_THAT(newer.status().text(), HasSubstr("newer headpond"));
@@ -670,7 +667,7 @@ TEST_F(SavedSettings, OfManyKilledReadersAgreeWithWhatTheyWereTold) {
       }
     }
     readers.clear();
-    lose_segment();
+    pond.lose_segment();
     Pond opened = reopened();
     for (int i = 0; i < kReaders; i++) {
       Place& theirs = (*places)[static_cast<std::size_t>(i)];

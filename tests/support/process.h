@@ -291,6 +291,21 @@ class Process {
   int status_ = 0;
 };
 
+/// Runs the body in a process that is killed behind it, before what the body returned is closed.
+template <class Body>
+void run_and_kill(Body body) {
+  Shared<Event> done;
+  Process life([&] {
+    auto held = body();
+    if (::testing::Test::HasFailure()) return 1;
+    done->raise();
+    pause_forever();
+  });
+  EXPECT_TRUE(eventually([&] { return done->count() > 0 || life.ended(); }, 60s));
+  ASSERT_EQ(done->count(), 1u) << "the process failed before it was killed";
+  life.kill();
+}
+
 }  // namespace support
 
 /// Names the seed in every failure below, with the way to run it again.

@@ -69,6 +69,17 @@ class TestPond {
   const std::string& name() const { return name_; }
   /// Create or attach, with the test's options.
   Pond open() const { return must(Pond::open(name_, options_)); }
+  /// A process that opens the pond, does that and is killed.
+  template <class Body>
+  void in_a_life(Body body) const {
+    run_and_kill([&] {
+      Pond opened = open();
+      body(opened);
+      return opened;
+    });
+  }
+  /// As a reboot does it.
+  void lose_segment() const { ASSERT_EQ(::unlink(segment_path().c_str()), 0); }
   Queue queue(Bytes queue = "work", Bytes scope = "scope") const { return open().scope(scope).queue(queue); }
   Log log(Bytes ns = "log", Bytes scope = "scope") const { return open().scope(scope).log(ns); }
   const Options& options() const { return options_; }
@@ -99,6 +110,13 @@ inline ::testing::AssertionResult clean(const Pond& pond) {
   return failure;
 }
 inline ::testing::AssertionResult clean(const TestPond& pond) { return clean(pond.open()); }
+
+/// What the figures of the pond say of that stream.
+inline StreamInfo info_of(const Pond& pond, Bytes name, Bytes scope = "scope") {
+  for (StreamInfo& stream : must(pond.stats()).details)
+    if (stream.name == name && stream.scope == scope) return std::move(stream);
+  throw std::runtime_error("no stream of that name");
+}
 
 /// Pops all that is ready.
 inline std::vector<std::string> pop_all(Queue queue) {
