@@ -25,7 +25,7 @@ constexpr Durability kMemory = Durability::memory, kPosted = Durability::posted,
 Options small() {
   Options options;
   options.limit_bytes = 2 << 20, options.max_page_bytes = 4096, options.on_full = OnFull::fail;
-  options.durable_timeout = stretched(milliseconds(5'000));
+  options.durable_timeout = stretched(milliseconds(60'000));
   return options;
 }
 
@@ -292,7 +292,7 @@ TEST_F(DurableTest, TheJournalFollowsAnItemThroughAllLanes) {
   EXPECT_OK(must(queue().claim()).nack({.delay = milliseconds(1)}));
   EXPECT_DURABLE(pond->flush());
   EXPECT_EQ(survivors(), (Survivors{"item@8"}));
-  auto claim = must(queue().claim(stretched(5s)));
+  auto claim = must(queue().claim(stretched(60s)));
   EXPECT_DURABLE(pond->flush());
   EXPECT_EQ(survivors(), (Survivors{"item@2"})) << "due, it went back";
   EXPECT_OK(claim.bury(""));

@@ -24,7 +24,7 @@ constexpr Durability kDurable = Durability::durable;
 Options small() {
   Options options;
   options.limit_bytes = 4 << 20, options.max_page_bytes = 2048;
-  options.durable_timeout = stretched(milliseconds(20'000));
+  options.durable_timeout = stretched(milliseconds(60'000));
   return options;
 }
 
@@ -59,7 +59,7 @@ TEST_F(DurableThreads, TheJournalBringsBackWhatIsInTheQueue) {
   for (int worker = 0; worker < kWorkers; worker++)
     add([&] {
       while (may_take()) {
-        auto claim = must(queue.claim(stretched(20s)));
+        auto claim = must(queue.claim(stretched(60s)));
         std::uint64_t number = number_of(claim.payload());
         if (number % 7 == 0 && claim.attempts() == 1) {
           must(claim.nack({.delay = milliseconds(1)}));
@@ -102,7 +102,7 @@ TEST_F(DurableThreads, TheJournalBringsBackWhatIsInTheQueue) {
         payload.remove_prefix(sizeof(internal::DelayedPrefix));
       in_journal.insert(number_of(payload));
     }
-  while (in_queue.size() < kLeft) in_queue.insert(number_of(must(queue.pop(stretched(20s)))));
+  while (in_queue.size() < kLeft) in_queue.insert(number_of(must(queue.pop(stretched(60s)))));
   EXPECT_EQ(in_journal, in_queue);
 }
 

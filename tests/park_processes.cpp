@@ -76,16 +76,6 @@ class Worker : public KilledWorker {
   std::array<Order, kScopes> order_;
 };
 
-/// Where nobody runs for long, somebody holds a section or the disk for longer than a call waits.
-template <class Work>
-auto patiently(Work work) {
-  auto done = work();
-  for (std::uint64_t until = internal::sys::precise_us() + 20'000'000;
-       done.code() == Code::timeout && internal::sys::precise_us() < until;)
-    done = work();
-  return done;
-}
-
 TEST(ParkTorture, WhoParksIsKilledAndNothingIsLostTwiceOrOutOfOrder) {
   const std::uint64_t rounds = number_from("HEADPOND_TORTURE_ROUNDS", 300), seed = fresh_seed();
   SCOPED_TRACE("HEADPOND_TEST_SEED=" + std::to_string(seed));
@@ -143,7 +133,7 @@ TEST(ParkScale, ThreeThousandIdleScopesLiveInEightMiB) {
             auto id = patiently([&] {
               return mine.scope(std::to_string(scope))
                   .queue("work")
-                  .push(patterned(scope * kItems + n, 900), {.full_timeout = stretched(20s)});
+                  .push(patterned(scope * kItems + n, 900), {.full_timeout = stretched(60s)});
             });
             if (!id) throw std::runtime_error(describe(id.status()));
           }
@@ -165,7 +155,7 @@ TEST(ParkScale, ThreeThousandIdleScopesLiveInEightMiB) {
       for (std::size_t i = p; i < kMany; i += kProcesses) {
         Queue queue = mine.scope(std::to_string(order[i])).queue("work");
         for (std::uint64_t n = 0; n < kItems; n++)
-          if (auto item = queue.pop(stretched(20s)); !item || number_of(*item) != order[i] * kItems + n)
+          if (auto item = queue.pop(stretched(60s)); !item || number_of(*item) != order[i] * kItems + n)
             throw std::runtime_error("scope " + std::to_string(order[i]) + ", item " + std::to_string(n) +
                                      ": " + describe(item.status()));
       }

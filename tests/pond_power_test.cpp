@@ -25,6 +25,7 @@ constexpr int kPriorities = 2;
 Options small() {
   Options options;
   options.limit_bytes = 1 << 20, options.max_page_bytes = 4096;
+  options.durable_timeout = stretched(milliseconds(60'000));
   return options;
 }
 
@@ -277,7 +278,7 @@ TEST(PondPower, WhatWasSaidToBeDurableIsThereAfterACutAnywhere) {
   WITH_SEED(seed);
   Random random(seed);
   const std::uint64_t cuts = number_from("HEADPOND_POWER_CUTS", 120);
-  watchdog(std::chrono::seconds(100 + cuts / 4));
+  watchdog(std::chrono::seconds(300 + cuts / 4));
   for (std::uint64_t i = 0, calls = 0; i < cuts && !HasFailure(); i++) {
     const std::uint64_t story = seed + i / 10;  // ten cuts a story
     if (i % 10 == 0) {

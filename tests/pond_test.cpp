@@ -254,14 +254,14 @@ TEST(Removing, WakesWhoWaits) {
     must(queue.push("x"));
     must(queue.pop());
     about->raise();
-    EXPECT_ANSWER(removed, queue.claim(stretched(20'000ms)));
+    EXPECT_ANSWER(removed, queue.claim(stretched(60s)));
   });
   ASSERT_TRUE(about->wait());
   ASSERT_TRUE(asleep(waiter.pid()));
   const auto start = Clock::now();
   EXPECT_OK(Pond::remove(test.name()));
   EXPECT_EQ(waiter.wait(), 0);
-  EXPECT_LT(since(start), stretched(1000ms));
+  EXPECT_LT(since(start), stretched(10s)) << "much sooner than who waits gives up";
 }
 
 TEST(Removing, OfNothingIsNotFound) {
@@ -669,7 +669,7 @@ TEST(Forks, AChildThatLivesOnDoesNotHideItsParentsDeath) {
     if (grandchild == 0) {
       ::prctl(PR_SET_PDEATHSIG, 0);
       forked->raise();
-      (void)release->wait(1, 30s);
+      (void)release->wait(1, 120s);
       ::_exit(0);
     }
     pause_forever();
@@ -678,9 +678,9 @@ TEST(Forks, AChildThatLivesOnDoesNotHideItsParentsDeath) {
   EXPECT_ANSWER(empty, queue.claim());
   parent.kill();
   const auto start = Clock::now();
-  const Result<Claim> again = queue.claim(stretched(5000ms));
+  const Result<Claim> again = queue.claim(stretched(60s));
   EXPECT_EQ(shown(again), "x");
-  EXPECT_LT(since(start), stretched(1000ms));
+  EXPECT_LT(since(start), stretched(10s)) << "much sooner than who waits gives up";
   release->raise();
 }
 
@@ -1061,7 +1061,7 @@ void use_everything(const std::string& name) {
 /// In a process of its own; 0 if it ends well.
 int use_everything_elsewhere(const std::string& name) {
   Process user([&] { use_everything(name); });
-  return user.wait(60s);  // a damaged mutex costs each call its patience
+  return user.wait();  // a damaged mutex costs each call its patience
 }
 
 TEST_F(BadSegment, GarbageInAnyHeaderFieldIsAnErrorAndNoCrash) {
@@ -1085,7 +1085,7 @@ TEST_F(BadSegment, GarbageInAnyHeaderFieldIsAnErrorAndNoCrash) {
 
 TEST_F(BadSegment, DamagedWordsAreAnErrorAndNoCrash) {
   const int rounds = static_cast<int>(number_from("HEADPOND_DAMAGE_ROUNDS", 150));
-  watchdog(std::chrono::seconds(100 + rounds / 5));
+  watchdog(std::chrono::seconds(300 + rounds / 5));
   WITH_SEED_FROM(seed, damage_seed());
   Random random(seed);
   for (int round = 0; round < rounds; ++round) {

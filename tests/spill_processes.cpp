@@ -97,7 +97,7 @@ TEST(SpillTorture, DelayedItemsComeOnceWhoeverIsKilledOverTheirGaps) {
   Options options;
   options.limit_bytes = 1 << 20, options.max_page_bytes = 4096, options.on_full = OnFull::spill;
   TestPond test(options);
-  watchdog(std::chrono::seconds(100 + rounds / 5));
+  watchdog(std::chrono::seconds(300 + rounds / 5));
   Pond pond = test.open();
   Shared<Ledger> ledger;
   ledger->backlog = 12'000;
@@ -131,7 +131,7 @@ TEST(SpillTorture, KilledSpillersAndRefillersLoseNothingAndBringNothingTwice) {
   Options options;
   options.limit_bytes = 1 << 20, options.max_page_bytes = 8192, options.on_full = OnFull::spill;
   TestPond test(options);
-  watchdog(std::chrono::seconds(100 + rounds / 5));
+  watchdog(std::chrono::seconds(300 + rounds / 5));
   Pond pond = test.open();
   Shared<Ledger> ledger;
   ledger->backlog = 12'000;

@@ -19,7 +19,7 @@ constexpr std::uint64_t kPushers = 2, kEach = 4000, kItems = kPushers * kEach;
 Options small() {
   Options options;
   options.limit_bytes = 1 << 20, options.max_page_bytes = 2048, options.on_full = OnFull::spill;
-  options.full_timeout = stretched(milliseconds(10'000));
+  options.full_timeout = stretched(milliseconds(60'000));
   return options;
 }
 

@@ -137,7 +137,7 @@ TEST_F(TierFaults, APushThatMayWaitOutlastsWhoHasTheDatabaseLocked) {
   ASSERT_TRUE(locked->wait());
   Queue queue = work();
   for (std::uint64_t n = 0; n < 4000; n++, pushed++)
-    ASSERT_OK(queue.push(patterned(pushed + 1, 300), {.full_timeout = stretched(20'000ms)}));
+    ASSERT_OK(queue.push(patterned(pushed + 1, 300), {.full_timeout = stretched(60s)}));
   EXPECT_EQ(other.wait(), 0);
   expect_all_popped();
 }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "headpond/headpond.h"
+#include "process.h"
 
 // {.priority = 3} is how options are written; what is left out has its default.
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
@@ -48,6 +49,17 @@ T must(headpond::Result<T> result) {
 }
 inline void must(const headpond::Status& status) {
   if (!status.ok()) throw std::runtime_error("answered " + describe(status));
+}
+
+/// That, again while it answers `timeout`: then nothing has happened. Where processes do not run for long, one of them holds a section, the disk or
+/// the folder for longer than a call waits; that is nothing that a test is about.
+template <class Work>
+auto patiently(Work work) {
+  auto done = work();
+  for (const auto until = Clock::now() + stretched(60s);
+       status_of(done).code() == headpond::Code::timeout && Clock::now() < until;)
+    done = work();
+  return done;
 }
 
 /// The payload of a claim, or the code that came instead of one: "<empty>".

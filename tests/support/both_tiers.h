@@ -24,9 +24,10 @@ class BothTiers : public ::testing::TestWithParam<Tiers> {
   }
   static Options options() {
     Options options;
+    options.durable_timeout = stretched(milliseconds(60'000));
     if (!spills()) return options;
     options.limit_bytes = 8 << 20, options.on_full = OnFull::spill;
-    options.full_timeout = stretched(milliseconds(20'000));
+    options.full_timeout = stretched(milliseconds(60'000));
     return options;
   }
   /// Of what is there now, a good part is in the durable tier; or nothing, in memory.
@@ -46,8 +47,7 @@ class BothTiers : public ::testing::TestWithParam<Tiers> {
     }
   }
   static void expect_all_end_well(std::vector<Process>& processes) {
-    for (std::size_t i = 0; i < processes.size(); ++i)
-      EXPECT_EQ(processes[i].wait(stretched(60s)), 0) << "process " << i;
+    for (std::size_t i = 0; i < processes.size(); ++i) EXPECT_EQ(processes[i].wait(), 0) << "process " << i;
   }
 
   TestPond test{options()};

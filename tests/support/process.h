@@ -2,7 +2,7 @@
 //
 //   Shared<Event> claimed;
 //   Process worker([&] { ...; claimed->raise(); pause_forever(); });   // forked; expectations inside count as its exit code
-//   ASSERT_TRUE(claimed->wait(5s));
+//   ASSERT_TRUE(claimed->wait());
 //   worker.kill();
 #pragma once
 
@@ -123,7 +123,7 @@ class Event {
   }
   std::uint32_t count() const { return count_.load(); }
   /// False if the count has not come so far in time.
-  [[nodiscard]] bool wait(std::uint32_t at_least = 1, milliseconds timeout = 10s) {
+  [[nodiscard]] bool wait(std::uint32_t at_least = 1, milliseconds timeout = 60s) {
     const auto deadline = Clock::now() + stretched(timeout);
     for (;;) {
       const std::uint32_t seen = count_.load();
@@ -135,7 +135,7 @@ class Event {
     }
   }
   /// For bodies of processes: the test has failed elsewhere when this throws.
-  void await(std::uint32_t at_least = 1, milliseconds timeout = 10s) {
+  void await(std::uint32_t at_least = 1, milliseconds timeout = 60s) {
     if (!wait(at_least, timeout)) throw std::runtime_error("waited in vain for an event");
   }
 
@@ -160,14 +160,14 @@ class Barrier {
   for (;;) ::pause();
 }
 
-/// Ends the process if a test hangs; the default action of SIGALRM names it in the test's result.
-inline void watchdog(std::chrono::seconds time = 100s) {
+/// Ends the process if a test hangs; the default action of SIGALRM names it in the test's result. Longer than any wait here.
+inline void watchdog(std::chrono::seconds time = 300s) {
   ::alarm(static_cast<unsigned>(stretched(time).count()));
 }
 
 /// True as soon as the condition holds; looked at again and again, at most so long.
 template <class Condition>
-[[nodiscard]] bool eventually(Condition condition, milliseconds timeout = 10s) {
+[[nodiscard]] bool eventually(Condition condition, milliseconds timeout = 60s) {
   const auto deadline = Clock::now() + stretched(timeout);
   while (!condition()) {
     if (Clock::now() > deadline) return false;
@@ -242,7 +242,7 @@ class Process {
   }
   void go_on() { ::kill(pid_, SIGCONT); }
   /// Its exit code; 128 + n if signal n killed it; -1 if it still ran after that time.
-  int wait(milliseconds timeout = 30s) {
+  int wait(milliseconds timeout = 120s) {
     if (pid_ > 0 && !eventually([&] { return reap(WNOHANG); }, timeout)) return -1;
     return status_;
   }

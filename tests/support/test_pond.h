@@ -68,7 +68,9 @@ class TestPond {
 
   const std::string& name() const { return name_; }
   /// Create or attach, with the test's options.
-  Pond open() const { return must(Pond::open(name_, options_)); }
+  Pond open() const {
+    return must(patiently([&] { return Pond::open(name_, options_); }));
+  }
   /// A process that opens the pond, does that and is killed.
   template <class Body>
   void in_a_life(Body body) const {
@@ -101,7 +103,7 @@ class TestPond {
 
 /// Every invariant of the segment holds; otherwise the findings.
 inline ::testing::AssertionResult clean(const Pond& pond) {
-  Result<Findings> findings = pond.verify();
+  Result<Findings> findings = patiently([&] { return pond.verify(); });
   if (!findings) return ::testing::AssertionFailure() << "verify answered " << describe(findings.status());
   if (findings->clean()) return ::testing::AssertionSuccess();
   auto failure = ::testing::AssertionFailure() << findings->problems.size() << " findings:";
@@ -122,7 +124,7 @@ inline StreamInfo info_of(const Pond& pond, Bytes name, Bytes scope = "scope") {
 inline std::vector<std::string> pop_all(Queue queue) {
   std::vector<std::string> items;
   for (;;) {
-    Result<std::string> item = queue.pop();
+    Result<std::string> item = patiently([&] { return queue.pop(); });
     if (!item) {
       EXPECT_ANSWER(empty, item);
       return items;

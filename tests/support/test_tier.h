@@ -21,7 +21,7 @@ using namespace headpond;
 using namespace headpond::internal;
 
 /// A deadline so far ahead, stretched where tests run slowly.
-inline std::uint64_t soon(milliseconds ahead = 20s) {
+inline std::uint64_t soon(milliseconds ahead = 60s) {
   return sys::precise_us() + static_cast<std::uint64_t>(stretched(ahead).count()) * 1000;
 }
 
