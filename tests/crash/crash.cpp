@@ -36,6 +36,9 @@ constexpr std::uint64_t kLast = 99,
                         kFirst =
                             98;  // what the survivor pushes after the kill: at the end, and with a priority
 constexpr auto kBound = 200ms;
+constexpr auto kLong =
+    60s;  // what waits so long waits in vain: there is room for a machine that stands still for some seconds
+constexpr int kTries = 5;  // of a kill after which the survivor was slow
 
 struct Settings {
   std::string program;
@@ -101,16 +104,17 @@ struct Slow : Problem {
   using Problem::Problem;
 };
 
+void must(const Status& status, const char* what) {
+  if (status) return;
+  const std::string text =
+      std::string(what) + " answered " + std::string(name(status.code())) + ": " + status.text();
+  if (status.code() == Code::timeout) throw Slow(text);
+  throw Problem(text);
+}
 template <class T>
 T must(Result<T> result, const char* what) {
-  if (!result)
-    throw Problem(std::string(what) + " answered " + std::string(name(result.code())) + ": " +
-                  result.status().text());
+  must(result.status(), what);
   return std::move(*result);
-}
-void must(const Status& status, const char* what) {
-  if (!status)
-    throw Problem(std::string(what) + " answered " + std::string(name(status.code())) + ": " + status.text());
 }
 
 std::string token(const Claim& claim, std::uint64_t number) {
@@ -263,7 +267,7 @@ class Survivor {
  private:
   std::vector<std::string> drain(Queue& queue) {
     std::vector<std::string> out;
-    auto until = Clock::now() + 2s * time_factor();
+    auto until = Clock::now() + kLong * time_factor();
     for (;;) {
       auto claim = queue.claim(milliseconds(0));
       if (!claim && claim.code() == Code::empty) {
@@ -301,7 +305,7 @@ class Waiter {
       try {
         Stage stage{.name = name, .scratch = &scratch};
         stage.open(op.options, false);
-        auto claim = must(stage.work->claim(2s), "the waiting claim");
+        auto claim = must(stage.work->claim(kLong), "the waiting claim");
         scratch.got_attempts = claim.attempts(), scratch.got_crashes = claim.crashes();
         scratch.got = 1 + number_of(claim.payload());
         must(claim.ack(), "ack");
@@ -470,7 +474,7 @@ class Runner {
 
   void attempt(const KillPoint& point, const KillPoint* second, std::size_t k, std::size_t j, bool swept) {
     std::string problem;
-    for (int tries = 0; tries < 3; tries++) {
+    for (int tries = 0; tries < kTries; tries++) {
       progress->heartbeat++;
       progress->kills += second ? 2 : 1;
       try {
@@ -594,7 +598,7 @@ void drive(const Operation& op, const Settings& settings, Totals& totals) {
     while (::waitpid(runner, &status, WNOHANG) == 0) {
       ::usleep(1000);
       if (progress->heartbeat != beat) beat = progress->heartbeat, since = Clock::now();
-      if (!hung && Clock::now() - since > 60s * time_factor()) hung = true, ::kill(runner, SIGKILL);
+      if (!hung && Clock::now() - since > 5 * kLong * time_factor()) hung = true, ::kill(runner, SIGKILL);
     }
     if (WIFEXITED(status) && WEXITSTATUS(status) == 97) std::exit(2);
     if (progress->finished) break;
