@@ -436,7 +436,7 @@ TEST_F(Protocol, NoWaiterIsLeftBesideAReadyItem) {
   team.add(4, [&](int w) {
     Queue queue = handle(w);
     while (!stop) {
-      Result<Claim> claim = queue.claim(stretched(1000ms));
+      Result<Claim> claim = queue.claim(stretched(60s));
       if (!claim) continue;
       must(claim->ack());
       ++got;
@@ -454,7 +454,7 @@ TEST_F(Protocol, NoWaiterIsLeftBesideAReadyItem) {
     must(queue_.push_many(wake));
   });
   team.run();
-  EXPECT_LT(slowest, stretched(1'000'000));
+  EXPECT_LT(slowest, stretched(10'000'000)) << "much sooner than who waits gives up";
   pop_all(queue_);
 }
 
@@ -562,7 +562,7 @@ TEST_F(Protocol, AppendersScannersFollowersAndTrimmersAgreeOnOneOrder) {
     if (follow) {
       Follower follower = log_.follow();
       while (count < kAppenders * kRecords) {
-        const Result<Record> record = follower.next(stretched(2000ms));
+        const Result<Record> record = follower.next(stretched(60s));
         ASSERT_TRUE(record.ok()) << count << ": " << describe(record.status());
         take(*record);
         if (count % 7 == 0) scanned = last;
@@ -589,7 +589,7 @@ TEST_F(Protocol, AppendersScannersFollowersAndTrimmersAgreeOnOneOrder) {
   team.add([&] {
     Follower follower = log_.follow(static_cast<std::int64_t>(kAppenders * kRecords));
     for (std::uint64_t i = 0; i < 2 * kRecords; ++i) {
-      const Result<Record> record = follower.next(stretched(2000ms));
+      const Result<Record> record = follower.next(stretched(60s));
       ASSERT_TRUE(record.ok()) << i << ": " << describe(record.status());
       EXPECT_LT(number_of(record->payload), kRecords);
       EXPECT_EQ(record->seq, kAppenders * kRecords + 1 + i);
@@ -632,7 +632,7 @@ TEST_F(Protocol, LimitsHoldAboutWithSeveralPushers) {
   team.add(3, [&](int p) {
     Queue queue = handle(p);
     for (int i = 0; i < 300; ++i) {
-      const Result<ItemId> id = queue.push("x", {.full_timeout = stretched(2000ms)});
+      const Result<ItemId> id = queue.push("x", {.full_timeout = stretched(60s)});
       if (id)
         ++pushed;
       else
@@ -699,12 +699,12 @@ void through_a_tiny_pond(const TestPond& test, const std::function<std::size_t(R
 }
 
 TEST(TinyPond, ThreadsInAFullPondLoseNothing) {
-  TestPond test({.limit_bytes = 1 << 20, .on_full = OnFull::block, .full_timeout = stretched(10'000ms)});
+  TestPond test({.limit_bytes = 1 << 20, .on_full = OnFull::block, .full_timeout = stretched(60s)});
   through_a_tiny_pond<1500>(test, [](Random&) { return 1500; });
 }
 
 TEST(TinyPond, LargeValuesComeAndGoInAFullPond) {
-  TestPond test({.limit_bytes = 2 << 20, .on_full = OnFull::block, .full_timeout = stretched(10'000ms)});
+  TestPond test({.limit_bytes = 2 << 20, .on_full = OnFull::block, .full_timeout = stretched(60s)});
   through_a_tiny_pond<60>(test, [](Random& random) { return 1000 + random.below(400'000); });
 }
 
