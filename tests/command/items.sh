@@ -68,7 +68,7 @@ test_delay_holds_back() {
   exits 1 hp pop q
   equal 1 "$(figure delayed)"
   hp push q soon --delay 300ms
-  equal soon "$(hp pop q --wait 20)"
+  equal soon "$(hp pop q --wait 60)"
   equal 1 "$(figure delayed)"
 }
 
@@ -142,7 +142,7 @@ test_pause_holds_delivery_until_resume() {
 test_a_waiting_pop_waits_through_a_pause() {
   hp push q a
   hp pause q
-  "$command_path" pop q --wait 10 >"$folder/popped" &
+  "$command_path" pop q --wait 60 >"$folder/popped" &
   sleep 0.3
   hp resume q
   wait $!
@@ -155,7 +155,7 @@ test_drain_waits_until_all_is_done() {
   said "3 items are left"
   exits 3 hp push q more
   said draining
-  "$command_path" drain q --wait 10 &
+  "$command_path" drain q --wait 60 &
   hp pop q -n all >/dev/null
   wait $!
   hp resume q

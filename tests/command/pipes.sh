@@ -8,6 +8,7 @@ stuck_pop() {
   popper=$!
   exec 7<"$folder/pipe"
   soon eval '(($(figure claimed) > 0))'
+  soon pipe_is_full
 }
 
 # 64 KiB fit into a pipe: these do not.
@@ -31,7 +32,7 @@ test_four_poppers_share_100000_numbers_each_once() {
 test_poppers_work_while_items_come() {
   local i poppers=()
   for i in 1 2 3 4; do
-    "$command_path" pop q -n 25000 --wait 20 >"$folder/part$i" &
+    "$command_path" pop q -n 25000 --wait 60 >"$folder/part$i" &
     poppers+=($!)
   done
   seq 100000 | hp push q
@@ -45,18 +46,18 @@ test_items_are_pushed_as_soon_as_they_are_read() {
   local pusher=$!
   exec 7>"$folder/lines"
   echo one >&7
-  equal one "$(hp pop q --wait 5)"
+  equal one "$(hp pop q --wait 60)"
   printf 'half' >&7
   sleep 0.1
   exits 1 hp pop q
   echo ' and half' >&7
-  equal 'half and half' "$(hp pop q --wait 5)"
+  equal 'half and half' "$(hp pop q --wait 60)"
   exec 7>&-
   wait "$pusher"
 }
 
 test_popped_items_are_written_at_once() {
-  "$command_path" pop q -n 2 --wait 20 >"$folder/out" &
+  "$command_path" pop q -n 2 --wait 60 >"$folder/out" &
   hp push q early
   soon grep -q early "$folder/out"
   hp push q late
@@ -86,7 +87,7 @@ test_a_reader_that_goes_ends_a_waiting_pop() {
   hp push q one
   set +e
   trap - ERR
-  timeout 10 "$command_path" pop q -n 5 --wait 60 | head -1 >"$folder/out"
+  timeout 100 "$command_path" pop q -n 5 --wait 600 | head -1 >"$folder/out"
   equal 141 "${PIPESTATUS[0]}"
   equal one "$(<"$folder/out")"
 }
@@ -148,7 +149,7 @@ test_push_waits_for_room_in_a_full_queue() {
   soon eval '(($(figure ready) >= 90))'
   sleep 0.2
   kill -0 "$pusher" || fail "push did not wait"
-  hp pop q -n 1000 --wait 10 | cmp <(seq 1000) -
+  hp pop q -n 1000 --wait 60 | cmp <(seq 1000) -
   wait "$pusher"
 }
 
@@ -167,14 +168,14 @@ test_a_full_pond_spills_and_push_goes_on() {
   hp create --limit 1MiB
   seq -f '%01000g' 3000 | "$command_path" push q
   equal 3000 "$(figure ready)"
-  hp pop q -n 3000 --wait 10 | cmp <(seq -f '%01000g' 3000) -
+  hp pop q -n 3000 --wait 60 | cmp <(seq -f '%01000g' 3000) -
 }
 
 test_an_item_that_can_never_fit_is_an_error() {
   hp create --limit 1MiB
   head -c 3000000 /dev/zero | tr '\0' x >"$folder/in"
   local code=0
-  timeout 20 "$command_path" push q <"$folder/in" 2>"$folder/err" || code=$?
+  timeout 100 "$command_path" push q <"$folder/in" 2>"$folder/err" || code=$?
   equal 3 "$code"
 }
 

@@ -159,8 +159,12 @@ test_reap_counts_dead_workers() {
   hp --json reap | json_lines >/dev/null
 }
 
-# parked N / dropped N: gc counts so many. The first look at a stream that was used counts as use just now.
-parked() { [[ $(hp --json gc --spill-idle 0.001 | field parked) == "$1" ]]; }
+# parked N: gc has parked so many, perhaps one by one. dropped N: gc counts so many at once. The first look at a stream that was used counts as use
+# just now.
+parked() {
+  hp gc --spill-idle 0.001 >/dev/null
+  [[ $(hp --json stat | field parked) == "$1" ]]
+}
 dropped() { [[ $(hp --json gc --drop-idle 0.001 | field dropped) == "$1" ]]; }
 
 test_gc_moves_what_nobody_uses_to_the_disk() {

@@ -52,9 +52,9 @@ said() {
   grep -q '^headpond: ' "$folder/err" || fail "standard error does not begin with headpond: $(<"$folder/err")"
 }
 
-# soon COMMAND...: succeeds within 10 s.
+# soon COMMAND...: succeeds within a minute.
 soon() {
-  local end=$((SECONDS + 10))
+  local end=$((SECONDS + 60))
   until "$@"; do
     ((SECONDS < end)) || fail "not soon: $*"
     sleep 0.02
@@ -66,6 +66,12 @@ figure() { hp --json ls | python3 -c '
 import json, sys
 streams = [json.loads(line) for line in sys.stdin]
 print(sum(stream.get(sys.argv[1], 0) for stream in streams))' "$1"; }
+
+# pipe_is_full: of what was written to the pipe that is open as 7, so much waits to be read that the writer is stuck.
+pipe_is_full() { python3 -c '
+import fcntl, struct, sys, termios
+waiting = struct.unpack("i", fcntl.ioctl(7, termios.FIONREAD, bytes(4)))[0]
+sys.exit(waiting < fcntl.fcntl(7, fcntl.F_GETPIPE_SZ) // 2)'; }
 
 # field NAME: reads one JSON object, prints that field; strings as they are, the rest as JSON.
 field() { python3 -c '

@@ -47,7 +47,7 @@ test_a_round_trip_keeps_everything_but_ids() {
   hp --scope "$scope" cursor "$bytes" $'\xfd' $'half \xff' 2 >/dev/null
   hp --scope "$scope" cursor "$bytes" $'\xfd' ahead 9 >/dev/null
   # One claim that ends without an ack, then the item is spent.
-  "$command_path" pop spent -n 1 --wait 5 >/dev/full 2>/dev/null || true
+  "$command_path" pop spent -n 1 --wait 60 >/dev/full 2>/dev/null || true
   exits 1 hp pop spent
   equal 1 "$(hp --json dead spent | json_lines)"
   hp export --all "$folder/first"
@@ -98,6 +98,7 @@ test_what_a_worker_has_is_exported_as_ready() {
   local popper=$!
   exec 7<"$folder/pipe"
   soon eval '(($(figure claimed) > 0))'
+  soon pipe_is_full
   exits 0 hp export "$folder/first"
   said 'what is claimed is ready again where it is imported'
   kill -KILL "$popper"
@@ -160,7 +161,7 @@ test_an_import_waits_for_room() {
   echo "$end" >>"$folder/file"
   "$command_path" import "$folder/file" 2>/dev/null &
   local importer=$!
-  hp pop q -n 2000 --wait 20 | cmp <(seq 2000) -
+  hp pop q -n 2000 --wait 60 | cmp <(seq 2000) -
   wait "$importer"
 }
 
@@ -302,7 +303,7 @@ test_a_reader_that_goes_ends_an_export_and_a_signal_ends_both() {
   job=$!
   exec 7>"$folder/input"
   printf '%s\n' "$header" '{"kind":"queue","scope":"","queue":"r"}' '{"kind":"ready","payload":"x"}' >&7
-  equal x "$(hp pop r --wait 10)"
+  equal x "$(hp pop r --wait 60)"
   kill -TERM "$job"
   code=0
   wait "$job" || code=$?
