@@ -34,24 +34,34 @@ Status make_space(ThreadContext& me, std::uint64_t bytes, Spilled& out) {
 
 Result<NewPage> allocate_with_room(ThreadContext& me, std::uint64_t bytes) {
   UseReserve reserve(me);
-  auto page = allocate_page(me, bytes);
-  if (page || page.code() != Code::full) return page;
-  make_room(me);
-  Bell& bell = me.pond->segment().header().space_bell;
+  Segment& segment = me.pond->segment();
+  Bell& bell = segment.header().space_bell;
+  bool looked = false;
+  auto look_around = [&] { make_room(me), looked = true; };
   bool busy = true;  // somebody is at work on what may make room
   for (std::uint64_t until = sys::precise_us() + kReadPatienceUs; busy && sys::precise_us() < until;) {
-    std::uint32_t armed = arm(me.pond->segment(), bell);
-    page = allocate_page(me, bytes);
+    std::uint32_t armed = arm(segment, bell);
+    auto page = allocate_page(me, bytes);
     if (page || page.code() != Code::full) return page;
+    // Like space that is made, a look at every lane costs the more the more streams there are: now and then, and where nothing else helps.
+    if (!looked && me.pond->tick_begins()) {
+      look_around();
+      continue;
+    }
     Spilled spilled;
-    if (Status done = make_space(me, std::max<std::uint64_t>(bytes, 1 << 18), spilled); !done) return done;
-    busy = spilled.busy || spilled.bytes;
-    if (busy && !spilled.bytes) sleep_on(bell, armed, 20'000);
+    if (Status done = make_space(me, std::max(bytes, spill_step(segment)), spilled); !done) return done;
+    busy = spilled.busy || spilled.bytes || !looked;
+    if (spilled.bytes) continue;
+    if (!looked)
+      look_around();
+    else if (busy)
+      sleep_on(bell, armed, 20'000);
   }
-  if (page = allocate_page(me, bytes); page || page.code() != Code::full) return page;
+  auto page = allocate_page(me, bytes);
+  if (page || page.code() != Code::full) return page;
   if (busy) return Status(Code::timeout);
   return Status(Code::full, "pond " + me.pond->name() + ": there is no room in its " +
-                                std::to_string(me.pond->segment().limit_bytes() >> 20) +
+                                std::to_string(segment.limit_bytes() >> 20) +
                                 " MiB to bring spilled items back; settle some claims");
 }
 
