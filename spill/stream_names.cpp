@@ -62,6 +62,7 @@ Status StreamNames::clear(std::uint64_t stream, std::uint64_t upto, std::uint64_
 
 Status StreamNames::forget(std::uint64_t stream, std::uint64_t deadline_us) {
   if (stream >= kEnd) return Code::not_found;
+  if (database_.forked()) return Code::forked;  // before the mutex, as in known()
   constexpr const char* doing = "forget a stream";
   {
     std::lock_guard lock(mutex_);
@@ -91,6 +92,7 @@ Result<std::vector<TierNames>> StreamNames::all(std::uint64_t deadline_us) {
 }
 
 Status StreamNames::known(std::uint64_t stream, std::uint64_t deadline_us) {
+  if (database_.forked()) return Code::forked;  // before the mutex: a thread of the parent may have had it
   {
     std::lock_guard lock(mutex_);
     if (known_.contains(stream)) return {};
