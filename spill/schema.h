@@ -4,7 +4,7 @@
 //   journal.db   journal  a row a commit, by lsn; never left empty once there was one, or lsn would begin at 1 again
 //                stream   what a stream id stands for
 //                setting  what a queue or scope is set to, where a log's cursor is: a row a name
-//   both         meta     one row: the store's id, its epoch, a counter for barriers; `complete` in journal.db: spill.db was made, too
+//   both         meta     one row: the store's id, its epoch, a counter for who must write something; `complete` in journal.db: spill.db was made, too
 //
 // application_id says that it is headpond's, user_version which layout it has; SQLite itself looks at neither. A journal.db of layout 1 has no
 // settings: it gets the table when it is opened, in one transaction, and older headponds refuse it from then on.

@@ -121,16 +121,16 @@ Status Queue::configure(const QueueOptions& options) {
       using Value = decltype(word.load());
       return word.exchange(static_cast<Value>(value), std::memory_order_relaxed) != value;
     };
-    bool changed = !(words.policy.fetch_or(kConfigured, std::memory_order_seq_cst) & kConfigured);
+    // Bits are only added: a lease that was begun must still be looked at, and the words themselves say what is off. They come first: who is killed
+    // between two words leaves none that nobody looks at.
+    const std::uint32_t bits = kConfigured | (options.lease.count() ? kLeased : 0u) |
+                               (options.max_attempts ? kAttemptsLimited : 0u) |
+                               (options.max_items || options.max_bytes ? kLimited : 0u);
+    bool changed = !(words.policy.fetch_or(bits, std::memory_order_seq_cst) & kConfigured);
     changed |= differs(words.lease_us, static_cast<std::uint64_t>(options.lease.count()) * 1000);
     changed |= differs(words.max_attempts, options.max_attempts);
     changed |= differs(words.max_items, options.max_items);
     changed |= differs(words.max_bytes, options.max_bytes);
-    // Bits are only added: a lease that was begun must still be looked at, and the words themselves say what is off.
-    words.policy.fetch_or((options.lease.count() ? kLeased : 0u) |
-                              (options.max_attempts ? kAttemptsLimited : 0u) |
-                              (options.max_items || options.max_bytes ? kLimited : 0u),
-                          std::memory_order_seq_cst);
     ring(me.pond->segment(), words.space_bell, Wake::all);
     return changed;
   });

@@ -18,7 +18,10 @@
 //   1                     memory, unsaved           its reaper counts a change: the next save_unsaved() finds it. The call never returned
 //   2                     a post                    the next leader's
 //   3                     a row, and the mark       committed once more, at some time
+//   the row, not its      the row of before, until  the same: a commit is written where it says what is there, too, and takes the other's place
+//   place in the index    nobody has the file open  (spill/README.md, D6)
 //   a row has gone        the name, unsaved         the row again, by the next save_unsaved()
+//   some words of 1       a part of it, unsaved     that is saved: as others saw it meanwhile. A scope's streams hear of it one by one, behind its limits
 #pragma once
 
 #include <functional>

@@ -9,6 +9,7 @@
 #include <set>
 #include <thread>
 
+#include "support/deadly_disk.h"
 #include "support/test_pond.h"
 #include "support/test_tier.h"
 
@@ -213,6 +214,35 @@ TEST(TierProcesses, ALeaderKilledInItsCommitIsFollowed) {
   }
   std::printf("%llu leaders killed; %llu had committed what they did not live to confirm\n",
               static_cast<unsigned long long>(kills), static_cast<unsigned long long>(whole));
+}
+
+// Killed behind its last write to the WAL it has committed for who opens the files after all have closed them, and for nobody else. What another says
+// afterwards holds, though it says what it sees there.
+TEST(TierProcesses, AKilledCommitOfASettingDoesNotComeBackAfterTheNext) {
+  const TierSetting none{2, "scope", "queue", {}, {}, {}}, some{2, "scope", "queue", {}, {}, "set"};
+  auto commit = [](Tier& tier, const TierSetting& one) {
+    must(tier.commit({}, std::span(&one, 1), 0, soon()));
+  };
+  Shared<DeadlyDisk::Calls> calls;
+  for (const auto& [before, killed] : {std::pair(some, none), std::pair(none, some)}) {
+    bool over = false;
+    for (std::uint64_t moment = 0; !over; moment++) {
+      TestFolder folder;
+      auto survivor = tier_in(folder.path());
+      commit(*survivor, before);
+      *calls = 0;
+      Process victim([&] {
+        DeadlyDisk::arm(*calls, moment);
+        auto tier = tier_in(folder.path());
+        commit(*tier, killed);
+      });
+      over = victim.wait() == 0;
+      commit(*survivor, before);
+      survivor.reset();
+      auto found = must(tier_in(folder.path())->settings(soon()));
+      ASSERT_EQ(found.empty() ? std::nullopt : found[0].value, before.value) << "moment " << moment;
+    }
+  }
 }
 
 TEST(TierProcesses, MakersKilledAnywhereAreFollowed) {
