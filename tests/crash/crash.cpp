@@ -19,6 +19,7 @@
 #include <sstream>
 
 #include "operations.h"
+#include "settings_found.h"
 #include "src/attachment.h"
 #include "src/reap.h"
 #include "src/retire.h"
@@ -99,23 +100,6 @@ char task_state(pid_t pid) {
 struct Problem : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
-/// Not the pond's fault, perhaps: the machine was busy. The same kill is tried again.
-struct Slow : Problem {
-  using Problem::Problem;
-};
-
-void must(const Status& status, const char* what) {
-  if (status) return;
-  const std::string text =
-      std::string(what) + " answered " + std::string(name(status.code())) + ": " + status.text();
-  if (status.code() == Code::timeout) throw Slow(text);
-  throw Problem(text);
-}
-template <class T>
-T must(Result<T> result, const char* what) {
-  must(result.status(), what);
-  return std::move(*result);
-}
 
 std::string token(const Claim& claim, std::uint64_t number) {
   std::string out = std::to_string(number);
@@ -197,7 +181,22 @@ class Survivor {
     if (pins != 1 + others) throw Problem(std::to_string(pins) + " pin slots are left");
   }
 
-  /// The state as text, by taking everything out.
+  /// The next flush saves what is in memory: what a loss of the segment leaves from then on.
+  std::string save() {
+    must(stage_.pond->flush(), "flush");
+    nothing_is_unsaved(stage_);
+    verify("after the flush");
+    return after_reboot(stage_.name, op_.options);
+  }
+
+  /// What is set, and read before the rest: so that everything can be taken out.
+  std::string settings() {
+    std::string found = settings_found(stage_, op_.options);
+    must(stage_.work->resume(), "resume");
+    return found;
+  }
+
+  /// The rest of the state as text, by taking everything out.
   std::string observe() {
     for (Claim& claim : stage_.claims)
       if (Status back = claim.nack(); !back && back.code() != Code::fenced) must(back, "nack");
@@ -237,9 +236,14 @@ class Survivor {
     }
     must(scan.status(), "scan");
     if (!records.empty()) out += " | log " + joined(records);
-    if (auto place = must(stage_.audit->committed("reader"), "committed"))
-      out += " | cursor " + std::to_string(place);
     return out;
+  }
+
+  /// What is dropped, or set back, is so after a loss of the segment, too.
+  void nothing_is_left_on_disk() {
+    must(stage_.pond->scope("scope").configure({}), "configure");
+    if (std::string left = after_reboot(stage_.name, op_.options); !left.empty())
+      throw Problem("everything was dropped, and a loss of the segment brings back \"" + left + "\"");
   }
 
   /// With everything out, all memory comes back.
@@ -347,6 +351,7 @@ class Runner {
       scene.kill_victim();
       trace = scene.doomed->trace(settings_.every);
     });
+    progress->heartbeat++;
     progress->instructions = trace.instructions, progress->points = trace.points.size();
     if (settings_.verbose)
       for (std::size_t k = 0; k < trace.points.size(); k++)
@@ -369,6 +374,7 @@ class Runner {
         set_up(scene, trace.points[k], true);
         second = scene.reaper->trace(settings_.every);
       });
+      progress->heartbeat++;
       if (settings_.verbose)
         for (std::size_t j = 0; j < second.points.size(); j++)
           std::printf("%6zu.%zu  instruction %llu  %s\n", k, j,
@@ -427,7 +433,10 @@ class Runner {
     auto stage = std::make_shared<Stage>();
     stage->name = pond_, stage->scratch = &scratch_;
     return {[this, stage] { stage->open(op_.options, false), stage->warm(); },
-            [stage] { (void)stage->pond->reap(); }};
+            [this, stage] {
+              (void)stage->pond->reap();
+              if (op_.saves) (void)stage->pond->flush();
+            }};
   }
 
   template <class Work>
@@ -513,7 +522,7 @@ class Runner {
       scene.reaper->kill(second->number & 1);
     }
     Survivor survivor(op_, scene.stage, scratch_);
-    std::string found;
+    std::string found, on_disk = op_.saves ? " //" + after_reboot(pond_, op_.options) : "";
     if (swept && !op_.creates && !op_.removes) survivor.sweep();
     if (op_.removes && scene.stage.pond->reap().code() == Code::removed) {
       found = "removed";
@@ -521,7 +530,7 @@ class Runner {
       (void)Pond::remove(pond_);
       scene.stage.open(op_.options, true);
       survivor.recover(false);
-      if (std::string fresh = survivor.observe(); !fresh.empty())
+      if (std::string fresh = survivor.observe() + survivor.settings(); !fresh.empty())
         throw Problem("the pond made after the removal has " + fresh);
     } else {
       survivor.recover(op_.waiter && scene.waiter);
@@ -529,7 +538,10 @@ class Runner {
       scene.doomed->bury();
       if (scene.reaper) scene.reaper->bury();
       survivor.only_survivors_are_left(0);
-      found = survivor.observe();
+      std::string saved = op_.saves && !swept ? survivor.save() : "", settings = survivor.settings();
+      if (op_.saves && !swept && saved != settings)
+        throw Problem("in memory is \"" + settings + "\", and flush() saved \"" + saved + "\"");
+      found = survivor.observe() + settings + on_disk;
       survivor.verify("after draining");
     }
     bool good = returned ? same(found, op_.allowed.back())
@@ -545,6 +557,7 @@ class Runner {
       throw Problem(text);
     }
     survivor.nothing_is_left();
+    if (op_.saves) survivor.nothing_is_left_on_disk();
   }
 
   bool same(const std::string& found, const std::string& right) const {
@@ -690,9 +703,10 @@ int main(int argc, char** argv) {
     for (int cpu = CPU_SETSIZE - 1, skip = ::getpid() % CPU_COUNT(&allowed); cpu >= 0; cpu--)
       if (CPU_ISSET(cpu, &allowed) && skip-- == 0)
         CPU_SET(cpu, &one), (void)::sched_setaffinity(0, sizeof one, &one);
-  char home[] = "/tmp/headpond-crash-XXXXXX";
-  if (!::mkdtemp(home)) return std::perror("mkdtemp"), 2;
-  ::setenv("HEADPOND_HOME", home, 1);
+  const char* folder = std::getenv("TMPDIR");
+  std::string home = std::string(folder ? folder : "/tmp") + "/headpond-crash-XXXXXX";
+  if (!::mkdtemp(home.data())) return std::perror("mkdtemp"), 2;
+  ::setenv("HEADPOND_HOME", home.c_str(), 1);
   progress = static_cast<Progress*>(
       ::mmap(nullptr, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
 

@@ -20,18 +20,15 @@ namespace crash {
 using namespace headpond;
 using namespace std::chrono_literals;
 
-namespace {
-
 void must(const Status& status, const char* what) {
-  if (!status.ok())
-    throw std::runtime_error(std::string(what) + " answered " + std::string(name(status.code())) + " " +
-                             status.text());
+  if (status) return;
+  const std::string text =
+      std::string(what) + " answered " + std::string(name(status.code())) + ": " + status.text();
+  if (status.code() == Code::timeout) throw Slow(text);
+  throw std::runtime_error(text);
 }
-template <class T>
-T must(Result<T> result, const char* what) {
-  must(result.status(), what);
-  return std::move(*result);
-}
+
+namespace {
 
 /// Until the clocks of the pond, which tick in steps of some ms, say that so much time has passed.
 void pass(milliseconds time) {
@@ -40,14 +37,13 @@ void pass(milliseconds time) {
   while (internal::sys::wall_ms() <= wall || internal::sys::coarse_us() <= coarse) ::usleep(500);
 }
 
-/// "1 2 3"
+}  // namespace
+
 std::string run(std::uint64_t from, std::uint64_t to) {
   std::string out;
   for (std::uint64_t n = from; n <= to; n++) out += (out.empty() ? "" : " ") + std::to_string(n);
   return out;
 }
-
-}  // namespace
 
 // -------------------------------------------------------------------------------------------------------------------- items
 
@@ -61,8 +57,10 @@ const std::string& item(std::uint64_t number, std::size_t size) {
 // -------------------------------------------------------------------------------------------------------------------- stage
 
 void Stage::open(const Options& options, bool create) {
-  pond.emplace(
-      must(create ? Pond::open(name, options) : Pond::open_existing(name, {.spin = options.spin}), "open"));
+  pond.emplace(must(
+      create ? Pond::open(name, options)
+             : Pond::open_existing(name, {.durable_timeout = options.durable_timeout, .spin = options.spin}),
+      "open"));
   Scope scope = pond->scope("scope");
   work.emplace(scope.queue("work"));
   other.emplace(scope.queue("other"));
@@ -121,14 +119,23 @@ void Stage::start_victim(const Options& options) {
   for (;;) ::pause();
 }
 
+// The first look makes a time of a mark of use.
+void rest(Stage& s) { must(s.pond->gc({.spill_idle = 1h}), "gc"), ::usleep(8000); }
+void park_all(Stage& s) { rest(s), must(s.pond->gc({.spill_idle = 1ms}), "gc"); }
+
 // ---------------------------------------------------------------------------------------------------------------- catalogue
+
+Options tiny_pond() {
+  return {.limit_bytes = 1 << 20,
+          .max_participants = 8,
+          .max_page_bytes = 4096,
+          .durable_timeout = 60s,
+          .spin = std::chrono::microseconds(0)};
+}
 
 const std::vector<Operation>& catalogue() {
   static const std::vector<Operation> all = [] {
-    const Options tiny{.limit_bytes = 1 << 20,
-                       .max_participants = 8,
-                       .max_page_bytes = 4096,
-                       .spin = std::chrono::microseconds(0)};
+    const Options tiny = tiny_pond();
     Options roomy = tiny, leased = tiny, one_attempt = tiny;
     roomy.max_page_bytes = 65536;
     leased.queue.lease = 1ms;
@@ -744,11 +751,7 @@ const std::vector<Operation>& catalogue() {
     // ------------------------------------------------------------------------------------------------------------ park, unpark
     // I9, I15, I17 to I19: a name has its stream or its parked words, whoever dies in between.
 
-    auto rest = [](Stage& s) {  // the first look makes a time of a mark of use
-      must(s.pond->gc({.spill_idle = 1h}), "gc"), ::usleep(8000);
-    };
-    auto idle = [=](Stage& s) { s.open_tier(), rest(s); };
-    auto park_all = [=](Stage& s) { rest(s), must(s.pond->gc({.spill_idle = 1ms}), "gc"); };
+    auto idle = [](Stage& s) { s.open_tier(), rest(s); };
     auto gc = [](GcOptions how) { return [how](Stage& s) { return s.pond->gc(how).status(); }; };
     auto many_lanes = [](Stage& s) {
       s.push(1, 8), s.push(9, 12, {.priority = 5}), s.push(13, 13, {.priority = 7}), s.claim();
@@ -879,6 +882,7 @@ const std::vector<Operation>& catalogue() {
          .operate = [](Stage& s) { return Pond::remove(s.name); },
          .allowed = {"1 2", "removed"},
          .removes = true});
+    for (Operation& op : settings_operations()) add(std::move(op));
     return out;
   }();
   return all;

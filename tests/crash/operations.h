@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -62,10 +63,11 @@ using support::number_of;
 
 /// What survivors find is written as text:
 ///
-///   1 2:2/1 3 | dead 4:1/0 | other 5 | log 1=11 2=12 | cursor 2
+///   1 2:2/1 3 | dead 4:1/0 | other 5 | log 1=11 2=12 | work paused | scope items 50 | cursor 2
 ///
 /// the items of "work" in the order of their delivery, where :attempts/crashes stands if this is not the first claim; its dead letters; the
-/// items of "other"; seq=number of the log's records; the cursor's place. What is empty is left out.
+/// items of "other"; seq=number of the log's records; what queues and the scope are set to; the cursor's place (settings_found.h). What is
+/// empty is left out. Where `saves`, what a loss of the segment at the moment of the kill leaves of settings and cursors follows behind " //".
 struct Operation {
   std::string name, state;
   Options options;
@@ -80,9 +82,32 @@ struct Operation {
   int quick = 40;                    // points in `quick`, 0: left to `all`; what uses a disk takes its time
   bool waiter = false;               // a third process is asleep in claim(2s)
   bool posts = false;                // the posting queue is there, and keeps a page
+  bool saves = false;  // settings or cursors go to the durable tier; the reaper of a double kill flushes, too
   std::string full_name() const { return name + "/" + state; }
 };
 
 const std::vector<Operation>& catalogue();
+/// Its part about what is saved of settings and cursors.
+std::vector<Operation> settings_operations();
+
+// For those who write it down.
+Options tiny_pond();
+/// Not the pond's fault, perhaps: the machine was busy. The same kill is tried again.
+struct Slow : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+/// Throws what was answered: a timeout is Slow.
+void must(const Status& status, const char* what);
+template <class T>
+T must(headpond::Result<T> result, const char* what) {
+  must(result.status(), what);
+  return std::move(*result);
+}
+/// "1 2 3"
+std::string run(std::uint64_t from, std::uint64_t to);
+/// Parks all that is idle.
+void park_all(Stage& stage);
+/// The same, once somebody does it who need not wait.
+void rest(Stage& stage);
 
 }  // namespace crash
