@@ -179,7 +179,7 @@ TEST(ParkRace, AWriterWhoRacesOneWhoDropsLosesNothing) {
   });
   std::uint64_t sure = 0;
   std::map<std::uint64_t, std::uint64_t> last;  // id in each scope
-  for (std::uint64_t i = 0; i < 3000; i++) {
+  for (std::uint64_t i = 0; i < 3000 || (sure <= 100 && i < 100'000); i++) {
     std::uint64_t scope = i % 40, begun = internal::sys::precise_us();
     Queue queue = pond.scope(std::to_string(scope)).queue("work");
     auto id = patiently([&] { return queue.push(patterned(i, 40)); });
@@ -187,8 +187,8 @@ TEST(ParkRace, AWriterWhoRacesOneWhoDropsLosesNothing) {
     EXPECT_GT(id->seq(), last[scope]) << "an id came twice";
     last[scope] = id->seq();
     auto item = patiently([&] { return queue.pop(); });
-    // Whoever does not run for so long while his item waits has left it idle.
-    if (internal::sys::precise_us() - begun > 10'000) continue;
+    // Whoever does not run for so long while his item waits has left it idle: the pond's clock may tick in steps of 10 ms.
+    if (internal::sys::precise_us() - begun > 8'000) continue;
     ASSERT_OK(item);
     ASSERT_EQ(number_of(*item), i);
     sure++;
