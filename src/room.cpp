@@ -49,11 +49,12 @@ Result<NewPage> allocate_with_room(ThreadContext& me, std::uint64_t bytes) {
       continue;
     }
     Spilled spilled;
-    if (Status done = make_space(me, std::max(bytes, spill_step(segment)), spilled); !done) return done;
+    Status made = make_space(me, std::max(bytes, spill_step(segment)), spilled);
+    if (!made && looked) return made;
     busy = spilled.busy || spilled.bytes || !looked;
     if (spilled.bytes) continue;
     if (!looked)
-      look_around();
+      look_around();  // also where the tier refuses: memory may be over all the same
     else if (busy)
       sleep_on(bell, armed, 20'000);
   }
