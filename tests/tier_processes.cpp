@@ -224,7 +224,8 @@ TEST(TierProcesses, AKilledCommitOfASettingDoesNotComeBackAfterTheNext) {
     must(tier.commit({}, std::span(&one, 1), 0, soon()));
   };
   Shared<DeadlyDisk::Calls> calls;
-  for (const auto& [before, killed] : {std::pair(some, none), std::pair(none, some)}) {
+  for (const auto& change : {std::pair(some, none), std::pair(none, some)}) {
+    const TierSetting &before = change.first, &killed = change.second;
     bool over = false;
     for (std::uint64_t moment = 0; !over; moment++) {
       TestFolder folder;
