@@ -54,6 +54,8 @@ class Database : public ForkGuarded {
   /// Checkpoints if there is enough to; then, if live pages are few and free ones many, gives the free ones back.
   Status maintain(std::uint64_t deadline_us);
 
+  /// For a transaction that may change nothing else: a write all the same, so that nothing a killed writer left behind the end of the WAL comes back (D6).
+  Status leave_a_trace(sqlite::Connection& connection, const char* doing);
   /// What a fault means to the caller; and what it means to this database is remembered.
   Status failed(const sqlite::Fault& fault, const char* doing);
   bool forked() const { return witness_->load(std::memory_order_relaxed) != 1; }

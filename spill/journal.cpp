@@ -72,12 +72,6 @@ Status Journal::put(sqlite::Connection& connection, std::uint64_t lsn, std::stri
   return database_.failed(query.run(), "write the journal");
 }
 
-/// D6: so that what a killed writer left behind the end of the WAL never comes back.
-Status Journal::leave_a_trace(sqlite::Connection& connection) {
-  sqlite::Query query(connection, "UPDATE meta SET barrier = barrier + 1 WHERE id = 1");
-  return database_.failed(query.run(), "write the journal");
-}
-
 Result<std::vector<Journal::Row>> Journal::read(std::uint64_t after, std::uint64_t most,
                                                 std::uint64_t deadline_us) {
   std::vector<Row> rows;
@@ -125,7 +119,8 @@ Result<std::uint64_t> Journal::commit(std::span<const JournalEntry> entries, con
                                                std::to_string(lsn) + ", but row " + std::to_string(after) +
                                                " was committed once");
         if (Status put_beside = beside ? beside(connection) : Status(); !put_beside) return put_beside;
-        return entries.empty() ? leave_a_trace(connection) : put(connection, ++lsn, row);
+        return entries.empty() ? database_.leave_a_trace(connection, "write the journal")
+                               : put(connection, ++lsn, row);
       });
   if (!answer) return answer;
   return lsn;

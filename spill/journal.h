@@ -37,7 +37,6 @@ class Journal {
   /// The rows after that lsn, some at a time.
   Result<std::vector<Row>> read(std::uint64_t after, std::uint64_t most, std::uint64_t deadline_us);
   Status visit(const Row& row, const std::function<Status(const JournalEntry&)>& visit) const;
-  Status leave_a_trace(sqlite::Connection& connection);
   Status put(sqlite::Connection& connection, std::uint64_t lsn, std::string_view entries);
   Status top(sqlite::Connection& connection, std::uint64_t& lsn);
 

@@ -236,10 +236,7 @@ Status PageRows::barrier(std::uint64_t deadline_us) {
   constexpr const char* doing = "make pages safe";
   return database_.write(
       deadline_us, doing,
-      [&](sqlite::Connection& connection) {
-        sqlite::Query query(connection, "UPDATE meta SET barrier = barrier + 1 WHERE id = 1");
-        return database_.failed(query.run(), doing);
-      },
+      [&](sqlite::Connection& connection) { return database_.leave_a_trace(connection, doing); },
       Database::Sync::full);
 }
 
