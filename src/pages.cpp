@@ -169,6 +169,8 @@ Result<NewPage> allocate_page(ThreadContext& me, std::uint64_t bytes) {
         if (std::has_single_bit(units) && units <= 64) section->set(hint, first / 64);
         section->leave();
         char* base = segment.page(number);
+        // Memory that nobody has touched costs each process that comes by a fault for each 4 KiB; what is there is mapped 64 KiB at a time.
+        if (life.generation() == 1) sys::make_present(base, units * kUnit);
         return NewPage{Reference::make(number, life.generation()), reinterpret_cast<PageHeader*>(base), base,
                        units * kUnit};
       }

@@ -84,6 +84,8 @@ const std::atomic<std::uint32_t>* process_witness();
 
 // ----------------------------------------------------------------------------------------------------------------- memory
 void keep_out_of_core_dumps(void* address, std::size_t bytes);
+/// Touches the whole 4 KiB in this range, if there are enough of them to pay a system call; what is in them stays. A hint.
+void make_present(void* address, std::size_t bytes);
 bool register_barrier();  // false: the kernel has none
 // every thread of every registered process has passed a full barrier when this returns
 void barrier();
