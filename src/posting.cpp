@@ -215,14 +215,19 @@ Code for_each_post(
                          });
 }
 
-/// The id behind the last record of J, each of which was looked at.
+/// The id of the next record of J.
 Code find_end(Lane& lane, std::uint64_t& end) {
   Unpin unpin{lane};
-  end = 0;
-  return for_each_record(lane, [&](const PageView&, std::uint64_t, RecordWord word, std::uint64_t id) {
-    end = std::max(end, id + word.ids());
-    return Visit::go_on;
-  });
+  Tail tail(lane);
+  switch (tail.find()) {
+    case Tail::At::gone: return Code::not_found;
+    case Tail::At::damaged: return Code::corruption;
+    case Tail::At::free:
+    case Tail::At::sealed:
+    case Tail::At::none: break;
+  }
+  end = tail.next_id();
+  return Code::ok;
 }
 
 Status status_of(Lane& lane, Code code) { return lane.error.ok() ? Status(code) : std::move(lane.error); }
