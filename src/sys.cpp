@@ -303,12 +303,14 @@ void keep_out_of_core_dumps(void* address, std::size_t bytes) {
   (void)::madvise(address, bytes, MADV_DONTDUMP);
 }
 void make_present(void* address, std::size_t bytes) {
-  constexpr std::uintptr_t kPage = 4096, kFewest = 4 * kPage;
 #ifdef MADV_POPULATE_WRITE
+  constexpr std::uintptr_t kPage = 4096, kFewest = 4 * kPage;
   auto begin = (reinterpret_cast<std::uintptr_t>(address) + kPage - 1) & ~(kPage - 1),
        end = (reinterpret_cast<std::uintptr_t>(address) + bytes) & ~(kPage - 1);
   if (end >= begin + kFewest)
     (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_POPULATE_WRITE);
+#else
+  (void)address, (void)bytes;
 #endif
 }
 bool register_barrier() {

@@ -46,6 +46,7 @@ struct Settings {
   bool twice = false, every = false, only_single = false, verbose = false;
   std::size_t most = SIZE_MAX, most_twice = SIZE_MAX;  // points of one operation
   std::int64_t at = -1, at_twice = -1;
+  unsigned part = 0, parts = 1;  // of the catalogue: each parts-th operation, from this one on
 };
 
 /// Where the runner is: shared with the driver, which goes on behind it if it crashes or hangs.
@@ -646,14 +647,16 @@ void drive(const Operation& op, const Settings& settings, Totals& totals) {
 }
 
 int usage() {
-  std::fprintf(stderr,
-               "headpond_crash list                 operations and start states\n"
-               "headpond_crash quick                some points of each: the gate\n"
-               "headpond_crash all                  every distinct state, single and double kills; takes the "
-               "options below\n"
-               "headpond_crash run NAME[/STATE] [--double] [--at K[.J]] [--verbose]\n"
-               "  --single, --double  only these kills    --most N  at most N points of an operation    "
-               "--every  every instruction\n");
+  std::fprintf(
+      stderr,
+      "headpond_crash list                 operations and start states\n"
+      "headpond_crash quick [--part K/N]   some points of each: the gate; of each Nth operation, on a core "
+      "of its own\n"
+      "headpond_crash all                  every distinct state, single and double kills; takes the "
+      "options below\n"
+      "headpond_crash run NAME[/STATE] [--double] [--at K[.J]] [--verbose]\n"
+      "  --single, --double  only these kills    --most N  at most N points of an operation    "
+      "--every  every instruction\n");
   return 2;
 }
 
@@ -683,6 +686,11 @@ int main(int argc, char** argv) {
       settings.at = std::atoll(at.c_str());
       if (auto dot = at.find('.'); dot != std::string::npos)
         settings.at_twice = std::atoll(at.c_str() + dot + 1);
+    } else if (words[i] == "--part" && i + 1 < words.size()) {
+      if (std::sscanf(words[++i].c_str(), "%u/%u", &settings.part, &settings.parts) != 2 ||
+          settings.part < 1 || settings.part > settings.parts)
+        return usage();
+      settings.part--;
     } else if (words[i][0] != '-' && which.empty())
       which = words[i];
     else
@@ -700,7 +708,9 @@ int main(int argc, char** argv) {
   cpu_set_t allowed, one;
   CPU_ZERO(&one);
   if (::sched_getaffinity(0, sizeof allowed, &allowed) == 0)
-    for (int cpu = CPU_SETSIZE - 1, skip = ::getpid() % CPU_COUNT(&allowed); cpu >= 0; cpu--)
+    for (int cpu = CPU_SETSIZE - 1,
+             skip = (settings.parts > 1 ? static_cast<int>(settings.part) : ::getpid()) % CPU_COUNT(&allowed);
+         cpu >= 0; cpu--)
       if (CPU_ISSET(cpu, &allowed) && skip-- == 0)
         CPU_SET(cpu, &one), (void)::sched_setaffinity(0, sizeof one, &one);
   const char* folder = std::getenv("TMPDIR");
@@ -713,7 +723,9 @@ int main(int argc, char** argv) {
   Totals totals;
   auto begin = Clock::now();
   bool quick = words[0] == "quick", asked = settings.twice;
+  unsigned turn = 0;
   for (auto& op : catalogue()) {
+    if (turn++ % settings.parts != settings.part) continue;
     if (words[0] == "run" && which != op.name && which != op.full_name()) continue;
     for (bool twice : {false, true}) {
       if (words[0] == "run" ? twice != asked : (twice ? !op.twice || settings.only_single : asked)) continue;
