@@ -207,7 +207,7 @@ TEST_P(Reboot, AForeignSegmentInThePondsPlaceIsAClearErrorAndTheTierIsKept) {
   EXPECT_EQ(pop_all(test.queue()).size(), kItems);
 }
 
-// contract scenario 14; a foreign version: BadSegment in pond_test.cpp
+// contract scenario 14; a foreign version: bad_segment_test.cpp
 TEST(Acceptance, ADamagedSegmentIsAClearErrorForEveryProcess) {
   TestPond test;
   must(test.queue().push("x"));
@@ -225,7 +225,7 @@ TEST(Acceptance, ADamagedSegmentIsAClearErrorForEveryProcess) {
   EXPECT_OK(Pond::remove(test.name()));
 }
 
-// contract scenario 15; each fault of SQLite: tier_faults_processes.cpp; folders and segments of others: BadFolder, BadSegment in pond_test.cpp
+// contract scenario 15; each fault of SQLite: tier_faults_processes.cpp; folders and segments of others: bad_segment_test.cpp
 class FailedBatch : public BothTiers {};
 IN_BOTH_TIERS(FailedBatch);
 
