@@ -61,6 +61,9 @@ struct Stage {
 const std::string& item(std::uint64_t number, std::size_t size = 100);
 using support::number_of;
 
+using Start = std::function<void(Stage&)>;
+using Operate = std::function<Status(Stage&)>;
+
 /// What survivors find is written as text:
 ///
 ///   1 2:2/1 3 | dead 4:1/0 | other 5 | log 1=11 2=12 | work paused | scope items 50 | cursor 2
@@ -71,9 +74,9 @@ using support::number_of;
 struct Operation {
   std::string name, state;
   Options options;
-  std::function<void(Stage&)> prepare;         // by the survivor, which has created the pond
-  std::function<void(Stage&)> prepare_doomed;  // by the one that will be killed, after it attached
-  std::function<Status(Stage&)> operate;
+  Start prepare;         // by the survivor, which has created the pond
+  Start prepare_doomed;  // by the one that will be killed, after it attached
+  Operate operate;
   std::vector<std::string> allowed;  // the last one: once the operation has returned
   bool creates = false;              // the doomed one makes the pond; nobody is attached before
   bool attaches = false;             // the doomed one is not attached before
@@ -87,7 +90,8 @@ struct Operation {
 };
 
 const std::vector<Operation>& catalogue();
-/// Its part about what is saved of settings and cursors.
+/// Its parts about what spills, is durable or parks, and about what is saved of settings and cursors.
+std::vector<Operation> tier_operations();
 std::vector<Operation> settings_operations();
 
 // For those who write it down.
@@ -105,6 +109,12 @@ T must(headpond::Result<T> result, const char* what) {
 }
 /// "1 2 3"
 std::string run(std::uint64_t from, std::uint64_t to);
+/// Items, or records, from 1 to `to` are there.
+Start items(std::uint64_t to);
+Start records(std::uint64_t to);
+/// Pushes item 101, and says its id.
+Operate push_one(headpond::PushOptions how, std::size_t size = 100);
+Operate pop_many(std::size_t count);
 /// Parks all that is idle.
 void park_all(Stage& stage);
 /// The same, once somebody does it who need not wait.
