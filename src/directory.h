@@ -26,6 +26,8 @@ struct Key {
   std::string encoded() const;
   static bool decode(const std::string& bytes, Key& out);
   Key scope_key() const { return {Kind::scope, scope, {}, {}, {}}; }
+  /// REQUIRES: it is a cursor's.
+  Key log_key() const { return {Kind::log, scope, name, key, {}}; }
 };
 constexpr std::size_t kMaxName = 65535;
 
@@ -129,8 +131,10 @@ class Directory {
   Status restore(const TierSetting& setting);
   /// The same of a queue, into words that nobody else knows.
   Status restore(const TierSetting& setting, StreamWords& words) const;
-  /// Takes the cursor away if its log is not there.
-  Status erase_orphan(const Key& cursor);
+  /// Is the cursor's log not there, or ending in the life in which it was last used then?
+  Result<bool> is_orphan(const Key& cursor, std::optional<std::uint64_t> log_last_used);
+  /// Takes the cursor away if it is.
+  Status erase_orphan(const Key& cursor, std::optional<std::uint64_t> log_last_used);
 
   struct Listed {
     Key key;
@@ -169,6 +173,7 @@ class Directory {
   void set_parked(Section& section, Binding parked, std::uint32_t set, std::uint32_t clear);
   std::uint32_t parked_policy(Binding parked) const;
   Parked read_parked(Binding stream) const;
+  bool log_is_gone(const Key& cursor, std::optional<std::uint64_t> last_used) const;
   void write_parked(std::uint32_t first, const Parked& from);
   Result<std::uint32_t> pick_descriptor();
   std::uint64_t blank(StreamWords& stream, std::uint32_t entry, std::uint64_t first_id);

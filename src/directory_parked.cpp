@@ -261,12 +261,28 @@ std::uint32_t Directory::parked_policy(Binding parked) const {
   return low(get(words_in(segment_.slot(parked.slot() - 1))[2]));
 }
 
-Status Directory::erase_orphan(const Key& cursor) {
-  Key log = cursor;
-  log.kind = Kind::log, log.cursor.clear();
+/// In the section.
+bool Directory::log_is_gone(const Key& cursor, std::optional<std::uint64_t> last_used) const {
+  const Key log = cursor.log_key();
   std::string bytes = log.encoded();
+  std::uint32_t at = locate(log, bytes, hash_of(bytes));
+  if (!at) return true;
+  Binding value{get(segment_.slot(at - 1).value)};
+  return last_used && value.is_parked() && value.ending() && in_table(value) &&
+         read_parked(value).last_use == *last_used;
+}
+
+Result<bool> Directory::is_orphan(const Key& cursor, std::optional<std::uint64_t> log_last_used) {
+  return with_entry(cursor, [&](Section& section, std::uint32_t at) -> Result<bool> {
+    bool is = at && log_is_gone(cursor, log_last_used);
+    section.leave();
+    return is;
+  });
+}
+
+Status Directory::erase_orphan(const Key& cursor, std::optional<std::uint64_t> log_last_used) {
   return with_entry(cursor, [&](Section& section, std::uint32_t at) -> Status {
-    if (at && !locate(log, bytes, hash_of(bytes))) unlink_entry(section, at);
+    if (at && log_is_gone(cursor, log_last_used)) unlink_entry(section, at);
     section.leave();
     return {};
   });

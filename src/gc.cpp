@@ -1,6 +1,8 @@
 #include "gc.h"
 
 #include <algorithm>
+#include <map>
+#include <span>
 
 #include "directory.h"
 #include "park.h"
@@ -14,25 +16,53 @@ namespace {
 
 std::uint64_t us(milliseconds time) { return static_cast<std::uint64_t>(time.count()) * 1000; }
 
-/// Parked names that were last used that long ago. What is used meanwhile stays.
+struct Ended {
+  const Key* key;
+  Parked kept;
+};
+
+/// Of logs that are ending, or of which there are none.
+std::vector<Orphan> orphans_of(std::span<const Directory::Listed> entries, std::span<const Ended> logs) {
+  std::map<std::string, std::uint64_t> last_use;
+  for (const Ended& log : logs) last_use[log.key->encoded()] = log.kept.last_use;
+  std::vector<Orphan> out;
+  for (const Directory::Listed& entry : entries) {
+    if (entry.key.kind != Kind::cursor) continue;
+    auto log = last_use.find(entry.key.log_key().encoded());
+    out.push_back({entry.key, log == last_use.end() ? std::nullopt : std::optional(log->second)});
+  }
+  return out;
+}
+
+/// Parked names that were last used that long ago. What is used meanwhile stays. A log's cursors go while it is ending, all in one commit: who is killed
+/// among them leaves a name that is ending, which the next one finds.
 Status drop_parked(ThreadContext& me, std::uint64_t idle_us, GcResult& out) {
   Directory directory(me);
   auto entries = directory.list();
   if (!entries) return entries.status();
   std::uint64_t now = sys::coarse_us();
-  bool logs = false;
-  std::vector<Key> cursors;
+  std::vector<Ended> logs;
+  auto finish = [&](const Ended& ended) -> Status {
+    if (Status finished = finish_clear(me, *ended.key, ended.kept, false); !finished) return finished;
+    out.dropped++, out.dropped_items += ended.kept.items();
+    return {};
+  };
   for (const Directory::Listed& entry : *entries) {
     if (!entry.stream.is_parked() || entry.parked.last_use + idle_us > now) continue;
-    auto dropped = clear_parked(me, entry.key, false, entry.parked.last_use);
-    if (!dropped && dropped.code() != Code::busy) return dropped.status();
-    if (!dropped) continue;
-    out.dropped++, out.dropped_items += *dropped;
-    logs = logs || entry.key.kind == Kind::log;
+    auto kept = begin_clear(me, entry.key, entry.parked.last_use);
+    if (!kept && kept.code() != Code::busy) return kept.status();
+    if (!kept) continue;
+    Ended ended{&entry.key, std::move(*kept)};
+    if (entry.key.kind == Kind::log)
+      logs.push_back(std::move(ended));
+    else if (Status finished = finish(ended); !finished)
+      return finished;
   }
-  for (Directory::Listed& entry : *entries)
-    if (logs && entry.key.kind == Kind::cursor) cursors.push_back(std::move(entry.key));
-  return drop_cursors(me, cursors, Which::orphans);
+  if (logs.empty()) return {};
+  if (Status dropped = drop_orphans(me, orphans_of(*entries, logs)); !dropped) return dropped;
+  for (const Ended& log : logs)
+    if (Status finished = finish(log); !finished) return finished;
+  return {};
 }
 
 }  // namespace

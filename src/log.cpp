@@ -240,7 +240,7 @@ Status Log::drop_cursor(Bytes cursor) {
   auto there = with_directory(*stream_, [&](Directory& directory) { return directory.values(key); });
   if (!there) return there.status();
   ThreadContext* me = stream_->pond().thread();
-  return me ? drop_cursors(*me, {&key, 1}, Which::all) : Status(Code::full);
+  return me ? drop_cursors(*me, {&key, 1}) : Status(Code::full);
 }
 
 Result<std::vector<CursorPlace>> Log::cursors() const {

@@ -111,7 +111,7 @@ Result<std::uint64_t> Scope::clear() const {
   std::vector<Key> cursors;
   for (const auto& member : *members)
     if (member.key.kind == Kind::cursor) cursors.push_back(member.key);
-  if (Status dropped = drop_cursors(*me, cursors, Which::all); !dropped) return dropped;
+  if (Status dropped = drop_cursors(*me, cursors); !dropped) return dropped;
   for (auto& member : *members) {
     if (member.key.kind == Kind::cursor) continue;
     Result<std::uint64_t> retired = Code::not_found;

@@ -142,20 +142,15 @@ Status drop_saved(ThreadContext& me, const Key& key, const std::function<Status(
   return dropped;
 }
 
-Status drop_cursors(ThreadContext& me, std::span<const Key> cursors, Which which) {
-  if (cursors.empty()) return {};
-  std::uint64_t until = sys::precise_us() + kStorePatienceUs;
+namespace {
+
+/// With the lock: the rows of these go, then erase(Directory&, index) takes the name of each away, or leaves it if it is to stay after all.
+template <class Erase>
+Status drop_now(ThreadContext& me, const CommitLock& lock, std::span<const Key> cursors, std::uint64_t until,
+                Erase erase) {
   Directory directory(me);
-  CommitLock lock;
-  if (Status taken = lock.take(me, until); !taken) return taken;
   std::vector<TierSetting> rows;
   for (const Key& key : cursors) {
-    Key log{Kind::log, key.scope, key.name, key.key, {}};
-    if (which == Which::orphans) {
-      auto there = directory.find(log);
-      if (there) continue;
-      if (there.code() != Code::not_found) return there.status();
-    }
     if (has_tier(me))
       if (Status marked = directory.mark_unsaved(key); !marked) return marked;
     rows.push_back({static_cast<std::uint8_t>(key.kind), key.scope, key.name, key.key, key.cursor, {}});
@@ -167,12 +162,39 @@ Status drop_cursors(ThreadContext& me, std::span<const Key> cursors, Which which
       if (Status gone = commit_settings(me, lock, some, until); !gone) return gone;
     }
   }
-  for (const TierSetting& row : rows) {
-    const Key key = Directory::key_of(row);
-    Status erased = which == Which::orphans ? directory.erase_orphan(key) : directory.erase(key);
-    if (!erased && erased.code() != Code::not_found) return erased;
-  }
+  for (std::size_t i = 0; i < cursors.size(); i++)
+    if (Status erased = erase(directory, i); !erased && erased.code() != Code::not_found) return erased;
   return {};
+}
+
+}  // namespace
+
+Status drop_cursors(ThreadContext& me, std::span<const Key> cursors) {
+  if (cursors.empty()) return {};
+  std::uint64_t until = sys::precise_us() + kStorePatienceUs;
+  CommitLock lock;
+  if (Status taken = lock.take(me, until); !taken) return taken;
+  return drop_now(me, lock, cursors, until,
+                  [&](Directory& directory, std::size_t i) { return directory.erase(cursors[i]); });
+}
+
+Status drop_orphans(ThreadContext& me, std::span<const Orphan> cursors) {
+  if (cursors.empty()) return {};
+  std::uint64_t until = sys::precise_us() + kStorePatienceUs;
+  CommitLock lock;
+  if (Status taken = lock.take(me, until); !taken) return taken;
+  std::vector<Key> keys;
+  std::vector<std::optional<std::uint64_t>> last_used;
+  for (const Orphan& orphan : cursors) {
+    auto is = Directory(me).is_orphan(orphan.cursor, orphan.log_last_used);
+    if (!is) return is.status();
+    if (*is) keys.push_back(orphan.cursor), last_used.push_back(orphan.log_last_used);
+  }
+  if (keys.empty()) return {};
+  // Looked at once more with each: if its log is there by now it stays, marked as unsaved, and its row comes back.
+  return drop_now(me, lock, keys, until, [&](Directory& directory, std::size_t i) {
+    return directory.erase_orphan(keys[i], last_used[i]);
+  });
 }
 
 // ------------------------------------------------------------------------------------------------------------------ verify

@@ -25,6 +25,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 
 #include "directory.h"
@@ -48,9 +49,14 @@ void follow_tier(ThreadContext& me);
 /// S2: runs `drop`, which takes the name away or keeps it if another was faster, behind the end of its row. What the lock or the tier answers, with nothing
 /// done; else what `drop` answers.
 Status drop_saved(ThreadContext& me, const Key& key, const std::function<Status()>& drop);
-/// The same for cursors, in one transaction; `orphans`: of those alone whose log is not there.
-enum class Which { all, orphans };
-Status drop_cursors(ThreadContext& me, std::span<const Key> cursors, Which which);
+/// The same for cursors, in one transaction.
+Status drop_cursors(ThreadContext& me, std::span<const Key> cursors);
+/// The same for those alone whose log is not there, or is ending in that life: parked, and last used then. The others stay.
+struct Orphan {
+  Key cursor;
+  std::optional<std::uint64_t> log_last_used;  // none: the log is not there
+};
+Status drop_orphans(ThreadContext& me, std::span<const Orphan> cursors);
 
 /// I20: adds what is wrong to `problems`.
 Status verify_settings(ThreadContext& me, std::vector<std::string>& problems);

@@ -105,41 +105,57 @@ Result<Binding> unpark(ThreadContext& me, const Key& key) {
   return bound;
 }
 
-Result<std::uint64_t> clear_parked(ThreadContext& me, const Key& key, bool keep_name,
-                                   std::optional<std::uint64_t> if_last_used) {
+namespace {
+
+std::uint64_t lane_id(const Parked& parked, int n) { return parked.id << 4 | static_cast<std::uint64_t>(n); }
+
+/// CLEAR of every lane; with `upto` 0 only whether the durable tier could say it.
+Status mark_lanes(ThreadContext& me, const Parked& parked, std::uint64_t upto) {
+  if (!parked.id) return {};
+  for (int n = 0; n < kLanes; n++) {
+    if (!((parked.mask | 1) >> n & 1)) continue;
+    Status marked = me.pond->tier_side().mark_cleared(me, lane_id(parked, n), upto);
+    if (!marked && marked.code() != Code::not_found) return marked;
+    if (marked.ok() && upto == 0) break;
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Parked> begin_clear(ThreadContext& me, const Key& key, std::optional<std::uint64_t> if_last_used) {
   Directory directory(me);
-  TierSide& side = me.pond->tier_side();
   auto before = directory.parked(key);
   if (!before) return before.code() == Code::not_found ? Status(Code::busy) : before.status();
-  auto lane_id = [](const Parked& parked, int n) { return parked.id << 4 | static_cast<std::uint64_t>(n); };
-  auto mark = [&](const Parked& parked, std::uint64_t upto) -> Status {
-    if (!parked.id) return {};
-    for (int n = 0; n < kLanes; n++) {
-      if (!((parked.mask | 1) >> n & 1)) continue;
-      Status marked = side.mark_cleared(me, lane_id(parked, n), upto);
-      if (!marked && marked.code() != Code::not_found) return marked;
-      if (marked.ok() && upto == 0) break;
-    }
-    return {};
-  };
   // What cannot be taken back is not begun where the durable tier could not say it.
-  if (Status could = mark(*before, 0); !could) return could;
+  if (Status could = mark_lanes(me, *before, 0); !could) return could;
   auto ending = directory.end_parked(key, if_last_used);
   if (!ending) return ending.status();
-  if (Status marked = mark(*ending, kAllIds); !marked) return marked;
-  auto retire = [&] { return directory.retire_parked(key, keep_name); };
-  bool has_settings = !keep_name && ending->policy & (kSettings | kSavedMarks);
+  if (Status marked = mark_lanes(me, *ending, kAllIds); !marked) return marked;
+  return ending;
+}
+
+Status finish_clear(ThreadContext& me, const Key& key, const Parked& ending, bool keep_name) {
+  auto retire = [&] { return Directory(me).retire_parked(key, keep_name); };
+  bool has_settings = !keep_name && ending.policy & (kSettings | kSavedMarks);
   if (Status retired = has_settings ? drop_saved(me, key, retire) : retire(); !retired) return retired;
   Status rows;
-  for (int n = 0; ending->id && n < kLanes; n++) {
-    if (!((ending->mask | 1) >> n & 1)) continue;
-    Status gone = side.forget_stream(me, lane_id(*ending, n));
+  for (int n = 0; ending.id && n < kLanes; n++) {
+    if (!((ending.mask | 1) >> n & 1)) continue;
+    Status gone = me.pond->tier_side().forget_stream(me, lane_id(ending, n));
     if (!gone && gone.code() != Code::not_found) rows = gone;
   }
   if (!rows)  // left over, for who sweeps the tier
     me.pond->say(
         Severity::warning,
         "pond " + me.pond->name() + ": a cleared stream has rows that cannot be erased yet: " + rows.text());
+  return {};
+}
+
+Result<std::uint64_t> clear_parked(ThreadContext& me, const Key& key, bool keep_name) {
+  auto ending = begin_clear(me, key);
+  if (!ending) return ending.status();
+  if (Status finished = finish_clear(me, key, *ending, keep_name); !finished) return finished;
   return ending->items();
 }
 

@@ -21,8 +21,12 @@ namespace headpond::internal {
 Result<Binding> unpark(ThreadContext& me, const Key& key);
 
 /// Clear of a parked name, or going on with one that is ending: CLEAR, then the name is absent, or empty (`keep_name`), then its rows go. Returns its items. `busy`: it is not
-/// parked, or was used since `if_last_used`. What the tier answers: the name is ending, and whoever comes by goes on with it.
-Result<std::uint64_t> clear_parked(ThreadContext& me, const Key& key, bool keep_name,
-                                   std::optional<std::uint64_t> if_last_used = {});
+/// parked. What the tier answers: the name is ending, and whoever comes by goes on with it.
+Result<std::uint64_t> clear_parked(ThreadContext& me, const Key& key, bool keep_name);
+
+/// The same in two steps, for who has something to do in between that whoever goes on with it finds to do, too. From the first on the name is ending; what
+/// it kept. `busy`: also if it was used since `if_last_used`.
+Result<Parked> begin_clear(ThreadContext& me, const Key& key, std::optional<std::uint64_t> if_last_used = {});
+Status finish_clear(ThreadContext& me, const Key& key, const Parked& ending, bool keep_name);
 
 }  // namespace headpond::internal

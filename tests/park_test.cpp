@@ -1,16 +1,19 @@
 // Streams that nobody uses leave the segment and come back as they were, with a durable tier in memory: order, ids, counts and governance; who keeps one
 // from leaving; what a clear, a drop, a failing tier and a lack of memory make of it.
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <thread>
 
 #include "src/attachment.h"
 #include "src/directory.h"
+#include "src/gc.h"
 #include "src/leftovers.h"
 #include "src/section.h"
 #include "src/spill.h"
 #include "src/tier_side.h"
 #include "support/fake_tier_pond.h"
+#include "support/process.h"
 
 namespace {
 
@@ -346,6 +349,49 @@ TEST_F(ParkTest, WhatWasUsedSinceIsNotDropped) {
     return true;
   }));
   EXPECT_EQ(popped(), numbers(1, 10));
+}
+
+class DyingGc : public ParkTest {
+ protected:
+  /// Idle logs with cursors, and a gc that drops them and is killed in the commit in which their rows go.
+  void SetUp() override {
+    attachment->segment().header().tier_store.store(1);  // there is a tier for settings, too
+    for (const char* name : {"audit", "other"}) {
+      for (int n = 1; n <= 3; n++) EXPECT_OK(log(name).append("record"));
+      EXPECT_OK(log(name).commit("reader", 2, Durability::durable));
+    }
+    park();
+    rest();
+    Process collector([&] {
+      auto mine = must(internal::Attachment::open(test.name(), test.options(), true));
+      tier->before_commit = [] { ::raise(SIGKILL); };
+      mine->tier_side().use(tier);
+      (void)internal::collect_idle(*mine->thread(), {.drop_idle = 1ms});
+    });
+    ASSERT_EQ(collector.wait(), 128 + SIGKILL);
+    EXPECT_OK(pond->reap());
+  }
+  std::size_t saved() { return must(tier->settings(internal::sys::precise_us())).size(); }
+};
+
+TEST_F(DyingGc, LeavesNoCursorThatTheNextOneDoesNotFind) {
+  GcResult result = must(pond->gc({.drop_idle = 1ms}));
+  EXPECT_EQ(result.dropped, 2u);
+  EXPECT_EQ(must(pond->scope("scope").streams()).size(), 0u);
+  EXPECT_EQ(saved(), 0u);
+  EXPECT_TRUE(clean(*pond));
+}
+
+TEST_F(DyingGc, LeavesTheCursorsToALogThatIsUsedAgain) {
+  EXPECT_OK(log().append("of another life"));
+  EXPECT_EQ(must(log().committed("reader")), 2u);
+  EXPECT_EQ(must(pond->gc({.drop_idle = 1h})).dropped, 0u);
+  EXPECT_OK(pond->flush());
+  EXPECT_EQ(must(log().committed("reader")), 2u);
+  EXPECT_EQ(saved(), 2u);
+  EXPECT_EQ(drop().dropped, 2u);
+  EXPECT_EQ(saved(), 0u);
+  EXPECT_TRUE(clean(*pond));
 }
 
 // ------------------------------------------------------------------------------------------------------------------- faults
