@@ -50,8 +50,10 @@ struct DueInGap {
   std::uint64_t due = 0;  // when the first in the rows behind it is due, or in all; 0: there are none
 };
 
-/// Looks at the gap of ids `first` to `end` - 1. Reads the rows that this process has not seen, and those that may be wanted. `not_found`: a row
-/// is not there: the gap has changed, or is damaged. The caller holds no section.
-Result<DueInGap> find_due_row(Lane& lane, std::uint64_t first, std::uint64_t end, WantedRow wanted);
+/// Looks at the gap of ids `first` to `end` - 1, which has `all`. Reads the rows that this process has not seen, and those that may be wanted. A row that is
+/// damaged or missing keeps no other from being found: `corruption` or `unsupported`, with its ids, if nothing else is wanted and it may be; or the gap has changed
+/// meanwhile. `not_found`: the lane is another stream's by now. The caller holds no section.
+Result<DueInGap> find_due_row(Lane& lane, std::uint64_t first, std::uint64_t end, const GapAhead& all,
+                              WantedRow wanted);
 
 }  // namespace headpond::internal

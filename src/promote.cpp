@@ -159,7 +159,8 @@ Promoted promote_due(ThreadContext& me, Binding stream) {
       if (out.more = rows == kDueRowsAtOnce; out.more) break;
       rows++, more = true;
       if (code = refill_due(delayed, scan.due_gap(), now); code != Code::ok) {
-        out.failed = delayed.error.ok() ? Status(code) : std::move(delayed.error);
+        if (out.failed.ok()) out.failed = delayed.error.ok() ? Status(code) : delayed.error;
+        delayed.error = {};
         tried.push_back(scan.due_gap());
       }
     }

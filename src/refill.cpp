@@ -53,6 +53,7 @@ class Refiller {
     PageView behind;
     if (!lane_.pin(next_, behind)) return Code::fenced;
     end_ = id_of(behind, 0);
+    all_ = GapWords::of(page, behind).load();
     return first_ ? Code::ok : lane_.damaged(page, 0, "a gap follows a page that is not sealed");
   }
   /// Nothing changes behind a page that is SPILLING: who takes the whole stream out has counted on the gap as it was. He rings when he has done.
@@ -89,14 +90,16 @@ class Refiller {
 
   /// 2, for delayed items. Null: there is none.
   Result<std::shared_ptr<const SpilledPage>> find_wanted() {
-    auto found = find_due_row(lane_, first_, end_, wanted_);
+    auto found = find_due_row(lane_, first_, end_, all_, wanted_);
     if (found) {
       missing_ = !found->row;
       left_ = found->left, due_behind_ = found->due;
       return std::move(found->row);
     }
-    if (found.code() != Code::not_found) return found.status();
-    if (!same_gap()) return Code::fenced;
+    const Code code = found.code();
+    bool perhaps_changed = code == Code::not_found || code == Code::corruption || code == Code::unsupported;
+    if (perhaps_changed && !same_gap()) return Code::fenced;
+    if (code != Code::not_found) return found.status();
     missing_row(lane_, first_, end_);
     return lane_.error;
   }
@@ -196,7 +199,7 @@ class Refiller {
   Lane& lane_;
   Reference before_, next_;
   const WantedRow wanted_;  // none: the first row
-  GapAhead left_;           // what is before the row
+  GapAhead all_, left_;     // what the gap has; what is before the row
   std::uint64_t due_behind_ = 0;
   bool apart_ = false;  // a gap stays in front of the page
   bool missing_ = false;

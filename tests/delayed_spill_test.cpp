@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "src/gap.h"
 #include "src/spill.h"
 #include "src/sys.h"
 #include "support/fake_tier_pond.h"
@@ -180,10 +181,17 @@ TEST_F(DelayedSpill, LooksCancelAndClearSeeBothTiers) {
   EXPECT_TRUE(clean(*pond));
 }
 
-TEST_F(DelayedSpill, AMissingRowIsCorruptionAndDoesNotHideWhatIsReady) {
+TEST_F(DelayedSpill, AMissingRowIsCorruptionAndHidesNothingElse) {
   push(1, 1000, hours(1));
   ASSERT_GT(spill(), 5u);
-  tier->with_rows([](auto& rows) { rows.erase(std::next(rows.begin(), 3)); });
+  std::string ids;
+  std::size_t missing = 0;
+  tier->with_rows([&](auto& rows) {
+    auto row = std::next(rows.begin(), 3);
+    ids = "ids " + std::to_string(row->second.first) + " to " + std::to_string(row->second.last);
+    missing = row->second.last - row->second.first + 1;
+    rows.erase(row);
+  });
   internal::sys::wall_ahead_ms = 7'200'000;
   Queue q = queue();
   ASSERT_OK(q.push(patterned(5000, 100)));
@@ -198,8 +206,103 @@ TEST_F(DelayedSpill, AMissingRowIsCorruptionAndDoesNotHideWhatIsReady) {
     all.push_back(number_of(*item));
   }
   EXPECT_ANSWER(corruption, last);
+  EXPECT_NE(last.text().find(ids), std::string::npos) << last.text();
   EXPECT_TRUE(std::find(all.begin(), all.end(), 5000u) != all.end());
+  EXPECT_EQ(all.size(), 1001 - missing);
+  EXPECT_EQ(must(q.stats()).delayed, missing);
   EXPECT_FALSE(clean(*pond));
+}
+
+class DamagedRow : public DelayedSpill {
+ protected:
+  /// A thousand items of one gap, due at different times; the fourth row has other bytes than were written.
+  void SetUp() override {
+    push(1, 1000, hours(1));
+    ASSERT_GT(spill(), 5u);
+    tier->with_rows([&](auto& rows) {
+      ASSERT_GT(rows.size(), 6u);
+      auto row = std::next(rows.begin(), 3);
+      first = row->second.first, last = row->second.last;
+      whole = row->second.bytes;
+      damage(row->second);
+    });
+    ahead(hours(2));
+  }
+  static void damage(internal::TierRow& row) {
+    std::fill(row.bytes.begin() + sizeof(internal::ImageHeader), row.bytes.end(), '\xff');
+  }
+  void mend() {
+    tier->with_rows([&](auto& rows) { std::next(rows.begin(), 3)->second.bytes = whole; });
+  }
+  std::string range() const { return "ids " + std::to_string(first) + " to " + std::to_string(last); }
+  /// What comes before the first answer that is none.
+  std::vector<std::uint64_t> pop_until(Status& answer) {
+    std::vector<std::uint64_t> out;
+    auto item = queue().pop();
+    for (; item.ok(); item = queue().pop()) out.push_back(number_of(*item));
+    answer = item.status();
+    return out;
+  }
+  std::vector<std::uint64_t> all_others(std::uint64_t from = 1, std::uint64_t to = 1000) const {
+    std::vector<std::uint64_t> out = numbers(from, to);
+    std::erase_if(out, [&](std::uint64_t n) { return first <= n && n <= last; });
+    return out;
+  }
+  std::uint64_t first = 0, last = 0;
+  std::string whole;
+};
+
+TEST_F(DamagedRow, KeepsNoOtherFromComing) {
+  Status answer;
+  EXPECT_EQ(pop_until(answer), all_others());
+  EXPECT_ANSWER(corruption, answer);
+  EXPECT_NE(answer.text().find(range()), std::string::npos) << answer.text();
+  EXPECT_EQ(must(queue().stats()).delayed, last - first + 1);
+}
+
+TEST_F(DamagedRow, IsSaidToEveryClaimAndNeverPassedOver) {
+  Status answer;
+  pop_until(answer);
+  ASSERT_OK(queue().push(patterned(5000, 100)));
+  EXPECT_EQ(pop_until(answer), std::vector<std::uint64_t>{5000});
+  EXPECT_ANSWER(corruption, answer);
+  EXPECT_ANSWER(corruption, queue().pop(milliseconds(1)));
+  EXPECT_ANSWER(corruption, queue().cancel(ItemId{8ULL << 60 | first}));
+  EXPECT_EQ(must(queue().stats()).delayed, last - first + 1);
+}
+
+TEST_F(DamagedRow, ComesWhenItIsMended) {
+  Status answer;
+  pop_until(answer);
+  mend();
+  EXPECT_EQ(popped(), numbers(first, last));
+  EXPECT_ANSWER(empty, queue().claim());
+  EXPECT_EQ(must(queue().stats()).delayed, 0u);
+  EXPECT_TRUE(clean(*pond));
+}
+
+TEST_F(DamagedRow, OfWhichTheTimeIsKnownIsSaidWhenItIsDue) {
+  mend();
+  EXPECT_EQ(popped(), numbers(1, 1000));
+  push(1001, 1400, hours(1)), push(1401, 1500, hours(2)), push(1501, 2000, hours(3));
+  ASSERT_GT(spill(), 5u);
+  ahead(hours(1) + minutes(1));
+  Status answer;
+  EXPECT_EQ(pop_until(answer), numbers(1001, 1400));
+  EXPECT_ANSWER(empty, answer);
+  tier->with_rows([&](auto& rows) {
+    auto row = std::find_if(rows.begin(), rows.end(), [](auto& at) { return at.second.first > 1600; });
+    ASSERT_TRUE(row != rows.end());
+    first = row->second.first, last = row->second.last;
+    damage(row->second);
+  });
+  ahead(hours(1));
+  EXPECT_EQ(pop_until(answer), numbers(1401, 1500));
+  EXPECT_ANSWER(empty, answer);
+  ahead(hours(1));
+  EXPECT_EQ(pop_until(answer), all_others(1501, 2000));
+  EXPECT_ANSWER(corruption, answer);
+  EXPECT_NE(answer.text().find(range()), std::string::npos) << answer.text();
 }
 
 TEST_F(DelayedSpill, WhatTheTierAnswersIsTheClaimersErrorAndTheItemsComeLater) {
