@@ -24,6 +24,7 @@
 #include "src/reap.h"
 #include "src/retire.h"
 #include "stepper.h"
+#include "survivor.h"
 
 namespace crash {
 
@@ -33,12 +34,6 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr std::uint64_t kLast = 99,
-                        kFirst =
-                            98;  // what the survivor pushes after the kill: at the end, and with a priority
-constexpr auto kBound = 200ms;
-constexpr auto kLong =
-    60s;  // what waits so long waits in vain: there is room for a machine that stands still for some seconds
 constexpr int kTries = 5;  // of a kill after which the survivor was slow
 
 struct Settings {
@@ -51,9 +46,8 @@ struct Settings {
 
 /// Where the runner is: shared with the driver, which goes on behind it if it crashes or hangs.
 struct Progress {
-  std::atomic<std::uint64_t> heartbeat, first, second, pc, kills, failures, missed, instructions, points,
-      late_wakes;
-  std::atomic<std::uint64_t> slowest_us;
+  std::atomic<std::uint64_t> heartbeat, first, second, pc, kills, failures, missed, instructions, points;
+  Recoveries recoveries;
   std::atomic<bool> finished;
   void* stack[24];  // of a survivor that crashed
   std::atomic<int> stack_depth;
@@ -71,11 +65,6 @@ void tell_stacks() {
       ::signal(number, SIG_DFL);
       ::raise(number);
     });
-}
-
-int time_factor() {
-  const char* text = std::getenv("HEADPOND_TIME_FACTOR");
-  return text ? std::max(1, std::atoi(text)) : 1;
 }
 
 std::set<int> open_descriptors() {
@@ -98,203 +87,12 @@ char task_state(pid_t pid) {
   return end && end[1] ? end[2] : '\0';
 }
 
-struct Problem : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-std::string token(const Claim& claim, std::uint64_t number) {
-  std::string out = std::to_string(number);
-  if (claim.attempts() != 1 || claim.crashes() != 0)
-    out += ":" + std::to_string(claim.attempts()) + "/" + std::to_string(claim.crashes());
-  return out;
-}
-std::string joined(const std::vector<std::string>& tokens) {
-  std::string out;
-  for (auto& t : tokens) out += (out.empty() ? "" : " ") + t;
-  return out;
-}
 std::string sorted_words(const std::string& text) {
   std::istringstream in(text);
   std::multiset<std::string> words;
   for (std::string word; in >> word;) words.insert(word);
   return joined({words.begin(), words.end()});
 }
-
-// ---------------------------------------------------------------------------------------------------------------- survivors
-
-/// What the survivor does and sees after the kill.
-class Survivor {
- public:
-  Survivor(const Operation& operation, Stage& stage, Scratch& scratch)
-      : op_(operation), stage_(stage), scratch_(scratch) {}
-
-  /// Somebody who does not know yet that anybody is dead goes on with what looks left over: what the dead one's journals take back may be nothing of that.
-  void sweep() {
-    auto attachment = must(internal::Attachment::open(stage_.name, {}, false), "open");
-    internal::sweep_all_tombed(*attachment->thread());
-    internal::recover_pages(*attachment->thread());
-  }
-
-  /// Everything is finished or undone and the pond works, in time.
-  void recover(bool waiter) {
-    auto begin = Clock::now();
-    if (!stage_.pond) stage_.open(op_.options, true);
-    must(stage_.pond->reap(), "reap");
-    verify("after the reaping");
-    must(stage_.work->push(item(kFirst), {.priority = 3}), "push with a priority");
-    must(stage_.work->push(item(kLast)), "push");
-    auto took = Clock::now() - begin;
-    progress->slowest_us =
-        std::max<std::uint64_t>(progress->slowest_us, static_cast<std::uint64_t>(took / 1us));
-    if (took > kBound * time_factor())
-      throw Slow("the survivor needed " + std::to_string(took / 1ms) + " ms");
-    if (waiter) {
-      while (!scratch_.got && Clock::now() - begin < kBound * time_factor()) ::usleep(50);
-      if (!scratch_.got)
-        throw Slow("the process that waits in claim() got nothing in " + std::to_string(kBound.count()) +
-                   " ms");
-      if (Clock::now() - begin > 60ms) progress->late_wakes++;
-    }
-  }
-
-  void verify(const char* when) {
-    auto findings = must(stage_.pond->verify(), "verify");
-    if (findings.clean()) return;
-    std::string text = std::string("verify ") + when + ": ";
-    for (auto& problem : findings.problems) text += problem + "; ";
-    throw Problem(text);
-  }
-
-  void only_survivors_are_left(std::uint64_t others) {
-    auto stats = must(stage_.pond->stats(), "stats");
-    if (stats.participants != 1 + others)
-      throw Problem(std::to_string(stats.participants) + " participants are left, and " +
-                    std::to_string(1 + others) + " live");
-    auto attachment = must(internal::Attachment::open(stage_.name, {}, false), "open");
-    auto& segment = attachment->segment();
-    std::uint64_t pins = 0, used = segment.header().pins_used.load();
-    for (std::uint32_t i = 0; i < used; i++) {
-      auto& words = segment.pins(i);
-      pins += words.owner.load() != 0;
-      if (words.pin.load() || words.hold.load() || words.section.load())
-        throw Problem("pin slot " + std::to_string(i) + " still names a page or a section");
-    }
-    if (pins != 1 + others) throw Problem(std::to_string(pins) + " pin slots are left");
-  }
-
-  /// The next flush saves what is in memory: what a loss of the segment leaves from then on.
-  std::string save() {
-    must(stage_.pond->flush(), "flush");
-    nothing_is_unsaved(stage_);
-    verify("after the flush");
-    return after_reboot(stage_.name, op_.options);
-  }
-
-  /// What is set, and read before the rest: so that everything can be taken out.
-  std::string settings() {
-    std::string found = settings_found(stage_, op_.options);
-    must(stage_.work->resume(), "resume");
-    return found;
-  }
-
-  /// The rest of the state as text, by taking everything out.
-  std::string observe() {
-    for (Claim& claim : stage_.claims)
-      if (Status back = claim.nack(); !back && back.code() != Code::fenced) must(back, "nack");
-    stage_.claims.clear();
-    std::vector<std::string> ready = drain(*stage_.work);
-    for (std::uint64_t probe : {kFirst, kLast})
-      if (std::erase(ready, std::to_string(probe)) != 1 && !(op_.waiter && scratch_.got == 1 + probe))
-        throw Problem("item " + std::to_string(probe) +
-                      ", pushed after the kill, was not delivered exactly once: " + joined(ready));
-    if (op_.waiter && scratch_.got != 1 + kLast && scratch_.got != 1 + kFirst) {
-      std::string got = std::to_string(scratch_.got - 1);
-      if (scratch_.got_attempts != 1 || scratch_.got_crashes)
-        got += ":" + std::to_string(scratch_.got_attempts) + "/" + std::to_string(scratch_.got_crashes);
-      ready.insert(ready.begin(), got);
-    }
-    std::string out = joined(ready);
-    auto dead = must(stage_.work->dead(), "dead");
-    if (!dead.empty()) {
-      out += " | dead";
-      std::vector<std::string> numbers;
-      for (auto& letter : dead) {
-        if (number_of(letter.payload) == UINT64_MAX) throw Problem("a dead letter is torn");
-        numbers.push_back(std::to_string(number_of(letter.payload)));
-        out += " " + numbers.back() + ":" + std::to_string(letter.attempts) + "/" +
-               std::to_string(letter.crashes);
-      }
-      if (must(stage_.work->redrive(), "redrive") != dead.size())
-        throw Problem("not every dead letter could be redriven");
-      if (drain(*stage_.work) != numbers) throw Problem("redriven dead letters came back differently");
-    }
-    if (auto others = drain(*stage_.other); !others.empty()) out += " | other " + joined(others);
-    Scan scan = stage_.audit->scan();
-    std::vector<std::string> records;
-    for (const Record& record : scan) {
-      if (number_of(record.payload) == UINT64_MAX) throw Problem("a record is torn");
-      records.push_back(std::to_string(record.seq) + "=" + std::to_string(number_of(record.payload)));
-    }
-    must(scan.status(), "scan");
-    if (!records.empty()) out += " | log " + joined(records);
-    return out;
-  }
-
-  /// What is dropped, or set back, is so after a loss of the segment, too.
-  void nothing_is_left_on_disk() {
-    must(stage_.pond->scope("scope").configure({}), "configure");
-    if (std::string left = after_reboot(stage_.name, op_.options); !left.empty())
-      throw Problem("everything was dropped, and a loss of the segment brings back \"" + left + "\"");
-  }
-
-  /// With everything out, all memory comes back.
-  void nothing_is_left() {
-    must(stage_.pond->reap(), "reap");
-    auto stats = must(stage_.pond->stats(), "stats");
-    for (auto& stream : stats.details)
-      if (stream.kind == StreamInfo::Kind::queue && stream.queue.page_bytes > 3 * 4096 + 4096)
-        throw Problem("the drained queue keeps " + std::to_string(stream.queue.page_bytes) +
-                      " bytes of pages");
-    verify("of the drained pond");
-    must(stage_.pond->scope("scope").clear(), "scope clear");
-    must(stage_.pond->reap(), "reap");
-    verify("of the cleared pond");
-    stats = must(stage_.pond->stats(), "stats");
-    if (op_.posts) {
-      must(stage_.pond->flush(), "flush");
-      stats = must(stage_.pond->stats(), "stats");
-    }
-    if (stats.page_bytes > (op_.posts ? 4096 : 0) || stats.streams)
-      throw Problem("after draining and clearing, " + std::to_string(stats.page_bytes) +
-                    " bytes of pages and " + std::to_string(stats.streams) + " streams are left");
-  }
-
- private:
-  std::vector<std::string> drain(Queue& queue) {
-    std::vector<std::string> out;
-    auto until = Clock::now() + kLong * time_factor();
-    for (;;) {
-      auto claim = queue.claim(milliseconds(0));
-      if (!claim && claim.code() == Code::empty) {
-        if (must(queue.stats(), "stats").delayed == 0) return out;
-        if (Clock::now() > until) throw Problem("a delayed item never comes: " + joined(out));
-        claim = queue.claim(20ms);
-        if (!claim && (claim.code() == Code::timeout || claim.code() == Code::empty)) continue;
-      }
-      if (!claim) must(claim.status(), "claim");
-      std::uint64_t number = number_of(claim->payload());
-      if (number == UINT64_MAX) throw Problem("an item is torn");
-      if (number == 101 && scratch_.id && claim->id().value != scratch_.id)
-        throw Problem("item 101 has another id than its push returned");
-      out.push_back(token(*claim, number));
-      must(claim->ack(), "ack");
-    }
-  }
-
-  const Operation& op_;
-  Stage& stage_;
-  Scratch& scratch_;
-};
 
 // ------------------------------------------------------------------------------------------------------------------- runner
 
@@ -522,7 +320,7 @@ class Runner {
       if (!scene.reaper->run_to(*second)) progress->missed++;
       scene.reaper->kill(second->number & 1);
     }
-    Survivor survivor(op_, scene.stage, scratch_);
+    Survivor survivor(op_, scene.stage, scratch_, progress->recoveries);
     std::string found, on_disk = op_.saves ? " //" + after_reboot(pond_, op_.options) : "";
     if (swept && !op_.creates && !op_.removes) survivor.sweep();
     if (op_.removes && scene.stage.pond->reap().code() == Code::removed) {
@@ -635,8 +433,8 @@ void drive(const Operation& op, const Settings& settings, Totals& totals) {
   }
   ::unlink(("/dev/shm/headpond." + std::to_string(::getuid()) + "." + pond).c_str());
   totals.runs++, totals.kills += progress->kills, totals.failures += progress->failures,
-      totals.missed += progress->missed, totals.late_wakes += progress->late_wakes;
-  totals.slowest_us = std::max<std::uint64_t>(totals.slowest_us, progress->slowest_us);
+      totals.missed += progress->missed, totals.late_wakes += progress->recoveries.late_wakes;
+  totals.slowest_us = std::max<std::uint64_t>(totals.slowest_us, progress->recoveries.slowest_us);
   std::printf(
       "%-34s%s %8llu instructions %5llu points %6llu kills %4llu failures %7.2f s\n", op.full_name().c_str(),
       settings.twice ? " x2" : "   ", static_cast<unsigned long long>(progress->instructions),
