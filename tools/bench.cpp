@@ -10,11 +10,8 @@
 
 #include <boost/interprocess/ipc/message_queue.hpp>
 
-#include "src/attachment.h"
-#include "src/directory.h"
-#include "src/spill.h"
-#include "tools/bench_durable.h"
 #include "tools/bench_harness.h"
+#include "tools/bench_pond.h"
 
 namespace headpond::bench {
 namespace {
@@ -24,34 +21,6 @@ namespace ipc = boost::interprocess;
 
 constexpr std::size_t kItemBytes = 64, kMany = 64;
 constexpr double kKiB = 1024, kMiB = 1024 * 1024;
-
-const pid_t kRun = getpid();  // in all names, so that what a crashed round leaves can be found
-constexpr int kMostPonds = 64;
-
-std::string pond_name(int number) { return "bench-" + std::to_string(kRun) + "-" + std::to_string(number); }
-
-/// A pond's name and options; removed at the end of the round.
-class TemporaryPond {
- public:
-  explicit TemporaryPond(std::uint64_t limit_mib = 64) {
-    static int number = 0;
-    name_ = pond_name(++number % kMostPonds);
-    options.limit_bytes = limit_mib << 20;
-    options.on_full = OnFull::block;
-    options.full_timeout = 20s;
-  }
-  ~TemporaryPond() { (void)Pond::remove(name_); }
-  TemporaryPond(const TemporaryPond&) = delete;
-  TemporaryPond& operator=(const TemporaryPond&) = delete;
-
-  const std::string& name() const { return name_; }
-  Pond open() const { return value_of(Pond::open(name_, options)); }
-
-  Options options;
-
- private:
-  std::string name_;
-};
 
 /// A Boost message_queue, removed at the end of the round.
 class PeerQueue {
@@ -69,7 +38,7 @@ class PeerQueue {
 };
 
 void clean_up() {
-  for (int number = 0; number < kMostPonds; ++number) (void)Pond::remove(pond_name(number));
+  remove_temporary_ponds();
   ipc::message_queue::remove(PeerQueue::name().c_str());
 }
 
@@ -449,84 +418,6 @@ void large_values(const Round& round) {
   round.add("push + claim + ack", (now_ns() - begin) / 1e3 / count);
 }
 
-// ---------------------------------------------------------------------------------------------------- durable
-
-/// Pushes, and moves what it pushed to the durable tier at once, as fast as it can.
-class Spiller {
- public:
-  explicit Spiller(const TemporaryPond& pond)
-      : pond_(pond.open()),
-        inside_(value_of(internal::Attachment::open(pond.name(), pond.options, false))),
-        queue_(pond_.scope().queue("spilling")),
-        items_(kMany, Bytes(item_)) {}
-  void operator()() {
-    for (std::size_t bytes = 0; bytes < 1 << 20; bytes += kMany * item_.size())
-      must(queue_.push_many(items_));
-    internal::Spilled out;
-    internal::ThreadContext& me = *inside_->thread();
-    auto stream = value_of(internal::Directory(me).find({internal::Kind::queue, "", "spilling", "", ""}));
-    internal::Lane lane(me, stream, 0);
-    if (internal::spill_lane(lane, internal::SpillFrom::any, 1 << 20, out) != Code::ok) must(lane.error);
-  }
-
- private:
-  Pond pond_;
-  std::shared_ptr<internal::Attachment> inside_;
-  const std::string item_ = std::string(1000, 'x');
-  Queue queue_;
-  std::vector<Bytes> items_;
-};
-
-/// Durable pushes a second of so many processes; `spiller`: beside a Spiller.
-double durable_pushes(int processes, double seconds, bool spiller) {
-  TemporaryPond temporary(256);
-  Pond pond = temporary.open();
-  must(pond.scope().queue("durable").push("first", {.durability = Durability::durable}));
-  return Crowd::run(processes + spiller, seconds, [&](int number) -> Crowd::Operation {
-    auto mine = std::make_shared<Pond>(temporary.open());
-    if (number == processes) {
-      auto spiller = std::make_shared<Spiller>(temporary);
-      return {[spiller] { (*spiller)(); }, false};
-    }
-    Queue queue = mine->scope().queue("durable");
-    return {[mine, queue, item = std::string(kItemBytes, 'x')]() mutable {
-      auto id = queue.push(item, {.durability = Durability::durable});
-      must(id);
-      if (id.durability() != Durability::durable)
-        throw std::runtime_error("not durable: " + id.status().text());
-    }};
-  });
-}
-
-/// Rows a second, each committed by itself.
-double own_commits(int processes, double seconds, bool with_lock) {
-  BenchFolder folder;
-  const std::string path = folder.file("peer.db");
-  PeerDatabase::make(path);
-  return Crowd::run(processes, seconds, [&](int) -> Crowd::Operation {
-    auto peer = std::make_shared<PeerDatabase>(path, with_lock);
-    return {[peer, item = std::string(kItemBytes, 'x')] { peer->insert(item); }};
-  });
-}
-
-void durable(const Round& round) {
-  const double seconds = static_cast<double>(round.count(2500)) / 1e3;
-  auto better_of = [&](int processes) {
-    return std::max(own_commits(processes, seconds, false), own_commits(processes, seconds, true));
-  };
-  const double own_8 = better_of(8), group_8 = durable_pushes(8, seconds, false),
-               beside = durable_pushes(8, seconds, true), own_32 = better_of(32),
-               group_32 = durable_pushes(32, seconds, false);
-  round.add("8 processes: one SQLite commit each", own_8);
-  round.add("8 processes: durable push", group_8);
-  round.add("32 processes: one SQLite commit each", own_32);
-  round.add("32 processes: durable push", group_32);
-  round.add("8 processes, beside a spiller: durable push", beside);
-  round.add("durable push / one commit each, 8 processes", group_8 / own_8);
-  round.add("durable push / one commit each, 32 processes", group_32 / own_32);
-  round.add("beside a spiller / alone", beside / group_8);
-}
-
 // ---------------------------------------------------------------------------------------------------- the command
 
 std::string command_path;
@@ -631,17 +522,6 @@ std::vector<Benchmark> all() {
        3,
        large_values,
        {{"`full` answers", "count", at_most(0)}, {"push + claim + ack", "us", none}}},
-      {"durable pushes of 64 bytes",
-       5,
-       durable,
-       {{"8 processes: one SQLite commit each", "/s", none},
-        {"8 processes: durable push", "/s", none},
-        {"32 processes: one SQLite commit each", "/s", none},
-        {"32 processes: durable push", "/s", none},
-        {"8 processes, beside a spiller: durable push", "/s", none},
-        {"durable push / one commit each, 8 processes", "times", at_least(3.5)},
-        {"durable push / one commit each, 32 processes", "times", at_least(10)},
-        {"beside a spiller / alone", "ratio", at_least(1.0 / 3)}}},
       {"the command",
        5,
        command,

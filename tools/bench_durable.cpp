@@ -2,17 +2,24 @@
 //
 // The peer is what users write who need durability today: INSERT with synchronous=FULL in WAL mode, a connection a process. SQLite's own busy
 // handler is slow among many writers, so the peer also waits for a file lock of its own before it begins: the better of the two counts.
-#pragma once
-
 #include <headpond/headpond.h>
 #include <sqlite3.h>
 #include <sys/file.h>
 
 #include <filesystem>
 
+#include "src/attachment.h"
+#include "src/directory.h"
+#include "src/spill.h"
 #include "tools/bench_harness.h"
+#include "tools/bench_pond.h"
 
 namespace headpond::bench {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t kItemBytes = 64, kMany = 64;
 
 /// Some processes that do the same until they are told to stop; operations a second of all of them.
 class Crowd {
@@ -161,4 +168,103 @@ class PeerDatabase {
   int lock_ = -1;
 };
 
+// ------------------------------------------------------------------------------------------------------------------- pushes
+
+/// Pushes, and moves what it pushed to the durable tier at once, as fast as it can.
+class Spiller {
+ public:
+  explicit Spiller(const TemporaryPond& pond)
+      : pond_(pond.open()),
+        inside_(value_of(internal::Attachment::open(pond.name(), pond.options, false))),
+        queue_(pond_.scope().queue("spilling")),
+        items_(kMany, Bytes(item_)) {}
+  void operator()() {
+    for (std::size_t bytes = 0; bytes < 1 << 20; bytes += kMany * item_.size())
+      must(queue_.push_many(items_));
+    internal::Spilled out;
+    internal::ThreadContext& me = *inside_->thread();
+    auto stream = value_of(internal::Directory(me).find({internal::Kind::queue, "", "spilling", "", ""}));
+    internal::Lane lane(me, stream, 0);
+    if (internal::spill_lane(lane, internal::SpillFrom::any, 1 << 20, out) != Code::ok) must(lane.error);
+  }
+
+ private:
+  Pond pond_;
+  std::shared_ptr<internal::Attachment> inside_;
+  const std::string item_ = std::string(1000, 'x');
+  Queue queue_;
+  std::vector<Bytes> items_;
+};
+
+/// Durable pushes a second of so many processes; `spiller`: beside a Spiller.
+double durable_pushes(int processes, double seconds, bool spiller) {
+  TemporaryPond temporary(256);
+  Pond pond = temporary.open();
+  must(pond.scope().queue("durable").push("first", {.durability = Durability::durable}));
+  return Crowd::run(processes + spiller, seconds, [&](int number) -> Crowd::Operation {
+    auto mine = std::make_shared<Pond>(temporary.open());
+    if (number == processes) {
+      auto spiller = std::make_shared<Spiller>(temporary);
+      return {[spiller] { (*spiller)(); }, false};
+    }
+    Queue queue = mine->scope().queue("durable");
+    return {[mine, queue, item = std::string(kItemBytes, 'x')]() mutable {
+      auto id = queue.push(item, {.durability = Durability::durable});
+      must(id);
+      if (id.durability() != Durability::durable)
+        throw std::runtime_error("not durable: " + id.status().text());
+    }};
+  });
+}
+
+/// Rows a second, each committed by itself.
+double own_commits(int processes, double seconds, bool with_lock) {
+  BenchFolder folder;
+  const std::string path = folder.file("peer.db");
+  PeerDatabase::make(path);
+  return Crowd::run(processes, seconds, [&](int) -> Crowd::Operation {
+    auto peer = std::make_shared<PeerDatabase>(path, with_lock);
+    return {[peer, item = std::string(kItemBytes, 'x')] { peer->insert(item); }};
+  });
+}
+
+void durable(const Round& round) {
+  const double seconds = static_cast<double>(round.count(2500)) / 1e3;
+  auto better_of = [&](int processes) {
+    return std::max(own_commits(processes, seconds, false), own_commits(processes, seconds, true));
+  };
+  const double own_8 = better_of(8), group_8 = durable_pushes(8, seconds, false),
+               beside = durable_pushes(8, seconds, true), own_32 = better_of(32),
+               group_32 = durable_pushes(32, seconds, false);
+  round.add("8 processes: one SQLite commit each", own_8);
+  round.add("8 processes: durable push", group_8);
+  round.add("32 processes: one SQLite commit each", own_32);
+  round.add("32 processes: durable push", group_32);
+  round.add("8 processes, beside a spiller: durable push", beside);
+  round.add("durable push / one commit each, 8 processes", group_8 / own_8);
+  round.add("durable push / one commit each, 32 processes", group_32 / own_32);
+  round.add("beside a spiller / alone", beside / group_8);
+}
+
+std::vector<Benchmark> all() {
+  const Bar none;
+  return {{"durable pushes of 64 bytes",
+           5,
+           durable,
+           {{"8 processes: one SQLite commit each", "/s", none},
+            {"8 processes: durable push", "/s", none},
+            {"32 processes: one SQLite commit each", "/s", none},
+            {"32 processes: durable push", "/s", none},
+            {"8 processes, beside a spiller: durable push", "/s", none},
+            {"durable push / one commit each, 8 processes", "times", at_least(3.5)},
+            {"durable push / one commit each, 32 processes", "times", at_least(10)},
+            {"beside a spiller / alone", "ratio", at_least(1.0 / 3)}}}};
+}
+
+}  // namespace
 }  // namespace headpond::bench
+
+int main(int argc, char** argv) {
+  using namespace headpond::bench;
+  return bench_main(argc, argv, all(), remove_temporary_ponds);
+}
