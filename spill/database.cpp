@@ -128,8 +128,11 @@ Status Database::reopen() {
 // ------------------------------------------------------------------------------------------------------------------ calls
 
 Status Database::time_is_over(const char* doing) const {
-  return {Code::timeout, path_ + ": cannot " + doing +
-                             " in the time allowed: another process has the lock, or is stopped with it"};
+  return {
+      Code::timeout,
+      path_ + ": cannot " + doing +
+          " in the time allowed: another process has the lock, or is stopped with it; try again, and end a "
+          "stopped one (state T in ps) or let it go on"};
 }
 
 // In short steps, of a clock that ThreadSanitizer watches, too.

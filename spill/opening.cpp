@@ -42,8 +42,11 @@ Status SqliteTier::open(const TierOptions& options) {
   if (!error) answer = open_files(options);
   files_.unlock(StoreFiles::pages_byte), files_.unlock(StoreFiles::journal_byte);
   if (error == EAGAIN)
-    answer = {Code::timeout,
-              files_.folder() + ": another process has the lock of the databases, or is stopped with it"};
+    answer = {
+        Code::timeout,
+        files_.folder() +
+            ": another process has the lock of the databases, or is stopped with it; try again, and end a "
+            "stopped one (state T in ps) or let it go on"};
   else if (error)
     answer = failed_call(files_.folder() + "/lock", "lock", error);
   if (answer) quiet.enter(journal_database_), quiet.enter(pages_database_);

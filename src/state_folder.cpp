@@ -17,8 +17,16 @@ std::string default_home() {
 }
 
 Status failed(const std::string& path, const char* what, int error) {
-  return {error == EACCES || error == EPERM || error == EROFS ? Code::permission : Code::system,
-          path + ": cannot " + what + ": " + std::strerror(error), error};
+  const bool forbidden = error == EACCES || error == EPERM || error == EROFS,
+             no_room = error == ENOSPC || error == EDQUOT;
+  const char* cure = forbidden ? "; every process of a pond must be able to write its folder: set "
+                                 "HEADPOND_HOME to one that it may write"
+                     : no_room ? "; make room"
+                               : "";
+  return {forbidden ? Code::permission
+          : no_room ? Code::full
+                    : Code::system,
+          path + ": cannot " + what + ": " + std::strerror(error) + cure, error};
 }
 
 Status make_parents(const std::filesystem::path& folder) {

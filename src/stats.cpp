@@ -14,6 +14,15 @@
 
 namespace headpond::internal {
 
+namespace {
+
+/// In the present stream. One that a rebuild made goes on above all that came back, which is no push of its own.
+std::uint64_t ids_given(std::uint64_t first_id, std::uint64_t next) {
+  return next - std::min(next, first_id);
+}
+
+}  // namespace
+
 Code queue_stats(ThreadContext& me, Binding stream, QueueStats& out, Status& error) {
   out = {};
   StreamWords& words = me.pond->segment().stream(stream.index());
@@ -34,7 +43,7 @@ Code queue_stats(ThreadContext& me, Binding stream, QueueStats& out, Status& err
       out.dead += count.ready + count.claimed;
     else
       out.ready += count.ready, out.claimed += count.claimed;
-    if (n != kDeadLane) out.pushed += count.next_id - first_id;
+    if (n != kDeadLane) out.pushed += ids_given(first_id, count.next_id);
     if (n < kPriorities && count.oldest_us && (!oldest || count.oldest_us < oldest)) oldest = count.oldest_us;
   }
   std::uint64_t now = sys::coarse_us();
@@ -115,7 +124,7 @@ void parked_info(const Parked& parked, std::uint64_t now_us, StreamInfo& out) {
     }
     (lane.number == kDeadLane ? queue.dead : queue.ready) += lane.items;
     queue.spilled += lane.items, queue.payload_bytes += lane.bytes, queue.spilled_bytes += lane.bytes;
-    if (lane.number != kDeadLane) queue.pushed += lane.next - parked.first_id;
+    if (lane.number != kDeadLane) queue.pushed += ids_given(parked.first_id, lane.next);
   }
   log.trimmed = out.kind == StreamInfo::Kind::log ? parked.trimmed : 0;
   if (out.kind == StreamInfo::Kind::log && !log.last_seq) log.last_seq = parked.first_id - 1;

@@ -94,6 +94,29 @@ test_what_the_disk_refuses_is_said() {
   hp push q third --durable
 }
 
+test_a_setting_that_is_in_memory_alone_is_said() {
+  hp push q first --durable
+  # A foreign program has the journal for itself. It is killed: one that closes it would take the WAL away.
+  python3 -c '
+import signal, sqlite3, sys
+journal = sqlite3.connect(sys.argv[1], isolation_level=None)
+journal.execute("BEGIN IMMEDIATE")
+open(sys.argv[2], "w").close()
+signal.pause()' "$HEADPOND_HOME/$HEADPOND_POND/journal.db" "$folder/locked" &
+  local foreign=$!
+  soon test -e "$folder/locked"
+  exits 3 hp pause q
+  said 'queue q: paused, in memory alone'
+  said journal.db
+  exits 1 hp pop q
+  exits 3 hp flush
+  kill -KILL "$foreign"
+  wait "$foreign" || true
+  hp flush
+  hp resume q
+  equal first "$(hp pop q)"
+}
+
 test_peek_leaves_items_there() {
   hp push q a b
   equal a "$(hp peek q)"

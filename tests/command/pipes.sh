@@ -153,6 +153,22 @@ test_push_waits_for_room_in_a_full_queue() {
   wait "$pusher"
 }
 
+test_who_waits_for_room_for_long_says_for_what() {
+  hp configure q --max-items 100
+  seq 1000 | "$command_path" push q 2>"$folder/err" &
+  local pusher=$!
+  soon grep -q '^headpond: queue q waits for room: ' "$folder/err"
+  hp pop q -n 1000 --wait 60 | cmp <(seq 1000) -
+  wait "$pusher"
+  equal 1 "$(wc -l <"$folder/err")"
+}
+
+test_no_wait_spills_and_goes_on() {
+  hp create --limit 1MiB
+  seq -f '%01000g' 3000 | hp push q --no-wait
+  equal 3000 "$(figure ready)"
+}
+
 test_no_wait_says_how_many_were_pushed() {
   hp configure q --max-items 100
   seq 1000 >"$folder/in"

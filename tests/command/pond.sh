@@ -56,6 +56,27 @@ test_create_fixes_limits() {
   equal false "$(hp --json create | field created)"
 }
 
+test_create_brings_a_lost_segment_back_with_the_limits_that_it_is_given() {
+  export HEADPOND_SHM=$folder/shm
+  mkdir "$HEADPOND_SHM"
+  hp create --limit 8MiB
+  hp push q x --durable
+  rm "$HEADPOND_SHM"/*
+  hp --json create --limit 8MiB --max-attempts 3 >"$folder/out"
+  equal true "$(field rebuilt <"$folder/out")"
+  equal 8388608 "$(field limit_bytes <"$folder/out")"
+  equal true "$(hp --json ls | field parked)"
+  hp ls | grep -q ' parked$'
+  hp stat | grep -q '^streams  *1, 1 of them parked$'
+  equal 0 "$(figure pushed)" 'ids go on far above those that came back, which is no push'
+  equal 3 "$(hp --json configure other | field max_attempts)"
+  equal false "$(hp --json create | field rebuilt)"
+  hp rm --keep-state
+  hp create --limit 16MiB
+  equal 16777216 "$(hp --json stat | field limit_bytes)"
+  equal x "$(hp pop q)"
+}
+
 test_a_pond_is_made_by_its_first_writer() {
   hp push q x
   equal 268435456 "$(hp --json stat | field limit_bytes)"
@@ -123,6 +144,8 @@ test_trouble_on_disk_is_shown_and_hides_no_other_figure() {
   grep -q '^trouble .*was replaced' "$folder/out"
   grep -q '^items *30,000 ready' "$folder/out"
   hp ls 2>/dev/null | grep -q 30,000
+  exits 3 hp doctor
+  grep -A1 'was replaced' "$folder/out" | grep -q 'keep a copy of its state folder'
 }
 
 test_verify_finds_a_sound_pond_clean() {

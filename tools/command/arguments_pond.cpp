@@ -13,7 +13,7 @@ void add_pond_commands(Parser& parser) {
         "memory for items: 1MiB to 64GiB (256MiB)");
     add_count(
         command, "--max-participants", [r](std::uint64_t v) { r->max_participants = v; },
-        "processes at once: 1 to 4095 (4095)");
+        "processes at once: 1 to 4094 (4094)");
     add_size(
         command, "--min-page", [r](std::uint64_t v) { r->min_page_bytes = v; },
         "smallest page: 1KiB to 64KiB (1KiB)");

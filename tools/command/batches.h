@@ -12,7 +12,8 @@ namespace headpond::command {
 
 class Batches {
  public:
-  /// `limit_bytes`: what is larger can never have room. `no_wait`: `full` is an answer instead of a pause.
+  /// `limit_bytes`: what is larger can never have room. `no_wait`: `full` is an answer instead of a pause; it may still take the moment in which others
+  /// move to the disk.
   Batches(std::uint64_t limit_bytes, bool no_wait, Progress& progress)
       : limit_bytes_(limit_bytes), no_wait_(no_wait), progress_(progress) {}
 
@@ -26,13 +27,14 @@ class Batches {
   Status put(std::size_t things, const std::string& what, const SizeOf& size_of, const Take& take);
 
  private:
-  Status wait_for_room(std::size_t thing, const std::string& what, const Take& take);
+  Status wait_for_room(std::size_t thing, const std::string& what, const Status& why, const Take& take);
 
   const std::uint64_t limit_bytes_;
   const bool no_wait_;
   Progress& progress_;
   std::size_t most_ = kMostThings;
-  bool noticed_ = false;
+  bool noticed_ = false;  // a notice was given to who reads a terminal, or would have been
+  bool told_ = false;     // it was written
 
  public:
   // A batch is one page of the pond at most, so that it costs no page of its own.

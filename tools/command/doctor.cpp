@@ -142,6 +142,9 @@ void look_at_state_folder(Report& report) {
     return report.note(
         "state folder", found,
         "this may be a network's file system, whose locks are slow or missing: a local disk is safer");
+  if (folder.free_bytes < (1u << 20))
+    return report.wrong("state folder", found + "; there is no room for what is durable or spilled",
+                        "make room");
   if (folder.free_bytes < (64u << 20)) return report.note("state folder", found, "little room is left");
   report.good("state folder", found);
 }
@@ -190,14 +193,27 @@ void look_at_limits(Report& report) {
     report.good("address space", "unlimited");
 }
 
+/// What to do about a pond that cannot be used. Nothing that would lose what it holds, where it is not at fault.
+const char* cure(Code code) {
+  switch (code) {
+    case Code::corruption:
+    case Code::unsupported:
+      return "keep a copy of its state folder; headpond rm, once nobody needs what it holds, takes it away";
+    case Code::timeout:
+    case Code::busy: return "end the process that keeps it, or let it go on, and try again";
+    default: return "cure what the message says, and try again: what the pond holds is kept";
+  }
+}
+
 /// Attaches to the pond that is asked for, if it is there.
 void look_at_pond(const Settings& settings, Report& report) {
   const auto pond = Pond::open_existing(settings.pond);
   if (pond.code() == Code::not_found) return report.good("this pond", settings.pond + " is not there yet");
-  if (!pond)
-    return report.wrong("this pond", pond.status().text(), "once nobody needs what it holds: headpond rm");
+  if (!pond) return report.wrong("this pond", pond.status().text(), cure(pond.code()));
   const auto stats = pond->stats();
   if (!stats) return report.wrong("this pond", stats.status().text(), "headpond verify");
+  if (const Status& trouble = stats->durable.trouble; !trouble)
+    return report.wrong("this pond", trouble.text(), cure(trouble.code()));
   const std::string found =
       fmt::format("{}: {} of {} in use, {} of {} participants", settings.pond, show_bytes(stats->page_bytes),
                   show_bytes(stats->limit_bytes), stats->participants, stats->max_participants);

@@ -142,15 +142,17 @@ int cancel(const Settings& settings, const CancelRequest& request) {
 
 int pause(const Settings& settings, const QueueRequest& request) {
   const Pond pond = open_pond(settings, Missing::create);  // also before its first item
-  need(open_queue(pond, settings, request.queue).pause());
-  if (settings.json) print_figure(settings, "paused", 1);
+  const Status paused = open_queue(pond, settings, request.queue).pause();
+  if (settings.json && paused) print_figure(settings, "paused", 1);
+  need_saved(paused, fmt::format("queue {}: paused", show_name(request.queue)));
   return kDone;
 }
 
 int resume(const Settings& settings, const QueueRequest& request) {
   const Pond pond = open_pond(settings, Missing::fail);
-  need(open_queue(pond, settings, request.queue).resume());
-  if (settings.json) print_figure(settings, "resumed", 1);
+  const Status resumed = open_queue(pond, settings, request.queue).resume();
+  if (settings.json && resumed) print_figure(settings, "resumed", 1);
+  need_saved(resumed, fmt::format("queue {}: resumed", show_name(request.queue)));
   return kDone;
 }
 
@@ -172,7 +174,7 @@ int drain(const Settings& settings, const DrainRequest& request) {
   if (status == Code::timeout && stop_signal() == 0)
     throw Failure{kNothing, fmt::format("queue {}: {} items are left; it takes no more",
                                         show_name(request.queue), show_count(left))};
-  if (stop_signal() == 0) need(status);
+  if (stop_signal() == 0) need_saved(status, fmt::format("queue {}: drained", show_name(request.queue)));
   return kDone;
 }
 
@@ -181,9 +183,11 @@ int configure(const Settings& settings, const ConfigureRequest& request) {
   const Pond pond = open_pond(settings, limits.any() ? Missing::create : Missing::fail);
   Queue queue = open_queue(pond, settings, request.queue);
   QueueOptions options = need(queue.options());
+  Status configured;
   if (limits.any()) {
     limits.apply(options);
-    need(queue.configure(options));
+    configured = queue.configure(options);
+    need(configured);
   }
   const Json json = {{"lease_ms", options.lease.count()},
                      {"max_attempts", options.max_attempts},
@@ -203,6 +207,7 @@ int configure(const Settings& settings, const ConfigureRequest& request) {
     output.add(fmt::format("max bytes     {}\n", limit(options.max_bytes, show_bytes(options.max_bytes))));
   }
   output.flush();
+  need_saved(configured, fmt::format("queue {}: configured", show_name(request.queue)));
   return kDone;
 }
 

@@ -120,8 +120,9 @@ int cursor(const Settings& settings, const CursorRequest& request) {
     if (settings.json) print_place(settings, "dropped", 1);
     return kDone;
   }
-  print_place(settings, "committed",
-              need(request.seq ? log.commit(request.name, *request.seq) : log.committed(request.name)));
+  const auto place = request.seq ? log.commit(request.name, *request.seq) : log.committed(request.name);
+  if (place) print_place(settings, "committed", *place);
+  need_saved(place.status(), fmt::format("cursor {}: committed", show_name(request.name)));
   return kDone;
 }
 

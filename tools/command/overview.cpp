@@ -15,9 +15,15 @@ namespace headpond::command {
 
 namespace {
 
-std::string show_state(const QueueStats& queue) {
-  if (queue.paused && queue.draining) return "paused, draining";
-  return queue.paused ? "paused" : queue.draining ? "draining" : "";
+std::string show_state(const StreamInfo& stream) {
+  std::string state;
+  const auto add = [&](bool is, const char* name) {
+    if (is) state += (state.empty() ? "" : ", ") + std::string(name);
+  };
+  add(stream.parked, "parked");
+  add(stream.queue.paused, "paused");
+  add(stream.queue.draining, "draining");
+  return state;
 }
 
 std::string show_age(milliseconds age) { return age.count() == 0 ? "-" : show_time(age); }
@@ -55,6 +61,7 @@ Json json_stream(const StreamInfo& stream) {
                  {"last_seq", log.last_seq},
                  {"trimmed", log.trimmed}});
   }
+  json["parked"] = stream.parked;
   json["idle_ms"] = stream.idle.count();
   return json;
 }
@@ -105,7 +112,7 @@ int ls(const Settings& settings, const NoRequest&) {
   Table queues({"<SCOPE", "<QUEUE", "READY", "CLAIMED", "DELAYED", "DEAD", "BYTES", "MEMORY", "SPILLED",
                 "ON DISK", "OLDEST", "<STATE"});
   Table logs({"<SCOPE", "<LOG", "<KEY", "RECORDS", "FIRST", "LAST", "BYTES", "MEMORY", "SPILLED", "ON DISK",
-              "IDLE"});
+              "IDLE", "<STATE"});
   Output output;
   for (const StreamInfo& stream : streams) {
     if (settings.json) {
@@ -115,13 +122,13 @@ int ls(const Settings& settings, const NoRequest&) {
       queues.add({show_name(stream.scope), show_name(stream.name), show_count(queue.ready),
                   show_count(queue.claimed), show_count(queue.delayed), show_count(queue.dead),
                   show_bytes(queue.payload_bytes), show_bytes(queue.page_bytes), show_count(queue.spilled),
-                  show_bytes(queue.spilled_bytes), show_age(queue.oldest_age), show_state(queue)});
+                  show_bytes(queue.spilled_bytes), show_age(queue.oldest_age), show_state(stream)});
     } else {
       const LogStats& log = stream.log;
       logs.add({show_name(stream.scope), show_name(stream.name), show_name(stream.key),
                 show_count(log.records), show_count(log.first_seq), show_count(log.last_seq),
                 show_bytes(log.payload_bytes), show_bytes(log.page_bytes), show_count(log.spilled),
-                show_bytes(log.spilled_bytes), show_time(stream.idle)});
+                show_bytes(log.spilled_bytes), show_time(stream.idle), show_state(stream)});
     }
   }
   add_lines(output, queues);
@@ -163,7 +170,9 @@ int stat(const Settings& settings, const NoRequest&) {
   line("largest free", show_bytes(stats.largest_free_bytes));
   line("segment", show_bytes(stats.segment_bytes));
   line("payloads", show_bytes(logs.payload_bytes));
-  line("streams", show_count(stats.streams));
+  line("streams",
+       show_count(stats.streams) +
+           (stats.parked == 0 ? "" : fmt::format(", {} of them parked", show_count(stats.parked))));
   line("items", fmt::format("{} ready, {} claimed, {} delayed, {} dead", show_count(queues.ready),
                             show_count(queues.claimed), show_count(queues.delayed), show_count(queues.dead)));
   line("records", show_count(logs.records));

@@ -1,6 +1,9 @@
 // The commands about a pond as a whole.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
+
 #include "commands.h"
 #include "headpond/headpond.h"
 #include "session.h"
@@ -17,6 +20,11 @@ std::optional<std::uint32_t> narrow(const std::optional<std::uint64_t>& value) {
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(*value, UINT32_MAX));
 }
 
+std::int64_t wall_ms() {
+  using std::chrono::system_clock;
+  return std::chrono::floor<milliseconds>(system_clock::now().time_since_epoch()).count();
+}
+
 }  // namespace
 
 int create(const Settings& settings, const CreateRequest& request) {
@@ -26,21 +34,29 @@ int create(const Settings& settings, const CreateRequest& request) {
   options.min_page_bytes = narrow(request.min_page_bytes);
   options.max_page_bytes = narrow(request.max_page_bytes);
   request.limits.apply(options.queue);
-  const bool existed = Pond::open_existing(settings.pond).ok();
-  const Pond pond = need(Pond::open(settings.pond, options));
+  const std::int64_t began_ms = wall_ms();
+  // With the same options: if the segment is gone and the folder is not, this is what makes the pond anew.
+  auto there = Pond::open_existing(settings.pond, options);
+  const bool existed = there.code() != Code::not_found;
+  const Pond pond = existed ? need(std::move(there)) : need(Pond::open(settings.pond, options));
   const Stats stats = need(pond.stats());
-  if (existed && request.limits.any())
+  const bool rebuilt = existed && stats.recovered.at_ms >= began_ms;
+  if (existed && !rebuilt && request.limits.any())
     say(fmt::format("pond {} exists: its defaults for queues stay as they are (configure changes a queue)",
                     settings.pond));
   Output output;
   if (settings.json) {
     output.add(json_line({{"pond", settings.pond},
                           {"created", !existed},
+                          {"rebuilt", rebuilt},
                           {"limit_bytes", stats.limit_bytes},
                           {"max_participants", stats.max_participants}}));
   } else if (settings.verbose) {
-    output.add(fmt::format("{} {}, {}\n", existed ? "exists:" : "created", settings.pond,
-                           show_bytes(stats.limit_bytes)));
+    output.add(fmt::format("{} {}, {}\n",
+                           rebuilt   ? "rebuilt"
+                           : existed ? "exists:"
+                                     : "created",
+                           settings.pond, show_bytes(stats.limit_bytes)));
   }
   output.flush();
   return kDone;
@@ -55,12 +71,13 @@ int verify(const Settings& settings, const NoRequest&) {
                           {"problems", findings.problems},
                           {"pages", findings.pages},
                           {"streams", findings.streams},
-                          {"records", findings.records}}));
+                          {"records", findings.records},
+                          {"rows", findings.rows}}));
   } else {
     for (const std::string& problem : findings.problems) output.add(problem + "\n");
     output.add(
-        fmt::format("{} pages, {} streams, {} records: {}\n", show_count(findings.pages),
-                    show_count(findings.streams), show_count(findings.records),
+        fmt::format("{} pages, {} streams, {} records, {} rows on disk: {}\n", show_count(findings.pages),
+                    show_count(findings.streams), show_count(findings.records), show_count(findings.rows),
                     findings.clean() ? "all well" : fmt::format("{} problems", findings.problems.size())));
   }
   output.flush();
@@ -100,11 +117,7 @@ int gc(const Settings& settings, const GcRequest& request) {
 int flush(const Settings& settings, const NoRequest&) {
   const Pond pond = open_pond(settings, Missing::fail);
   const Status status = pond.flush();
-  if (!status) {
-    Failure failed = failure(status);
-    failed.exit = kError;  // also where it is the time: something is not on disk
-    throw failed;
-  }
+  need(status);
   if (settings.json) {
     Output output;
     output.add(json_line({{"durability", std::string(name(status.durability()))}}));

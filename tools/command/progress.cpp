@@ -47,10 +47,11 @@ void Progress::erase() {
   shown_ = false;
 }
 
-void Progress::notice(const std::string& text) {
-  if (!talkative_) return;
+bool Progress::notice(const std::string& text) {
+  if (!talkative_) return false;
   erase();
   say(text);
+  return true;
 }
 
 void Progress::finish() {

@@ -21,8 +21,8 @@ class Progress {
   void show(std::uint64_t items, std::uint64_t bytes);
   /// The same figures once more, while nothing comes.
   void refresh() { show(items_, bytes_); }
-  /// A sentence of its own, once, for people: on a terminal, or with --verbose.
-  void notice(const std::string& text);
+  /// A sentence of its own, once, for people: on a terminal, or with --verbose. Answers whether it was said.
+  bool notice(const std::string& text);
   void finish();
 
  private:

@@ -11,7 +11,6 @@ int exit_code(Code code) {
   switch (code) {
     case Code::ok: return kDone;
     case Code::empty:
-    case Code::timeout:
     case Code::paused:
     case Code::not_found: return kNothing;
     case Code::invalid: return kUsage;
@@ -29,6 +28,14 @@ Failure failure(const Status& status, const std::string& before) {
 
 void need(const Status& status) {
   if (!status) throw failure(status);
+}
+
+void need_saved(const Status& status, const std::string& what) {
+  need(status);
+  if (status.cause() != Code::ok)
+    throw Failure{
+        kError, fmt::format("{}, in memory alone, and lost with the host: {}; then `headpond flush` saves it",
+                            what, status.text())};
 }
 
 void say(const std::string& text) {

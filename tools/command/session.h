@@ -14,7 +14,8 @@ struct Failure {
   std::string text;
 };
 
-/// The failure that a status stands for: nothing there is 1, a wrong argument 2, everything else 3.
+/// The failure that a status stands for: nothing there is 1, a wrong argument 2, everything else 3, also a disk or a section that others
+/// keep for too long. Who waits for something to come knows that time-out and says so.
 Failure failure(const Status& status, const std::string& before = {});
 
 /// The value, or a Failure.
@@ -24,6 +25,9 @@ T need(Result<T> result) {
   return std::move(*result);
 }
 void need(const Status& status);
+
+/// The same for what holds from now on and should outlive the host: a Failure if it is in memory alone. `what`: "queue files: paused".
+void need_saved(const Status& status, const std::string& what);
 
 /// "headpond: ..." on standard error.
 void say(const std::string& text);
