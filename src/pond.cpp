@@ -125,7 +125,9 @@ Result<std::vector<std::string>> Pond::scopes() const {
   if (!entries) return entries.status();
   std::vector<std::string> out;
   for (auto& entry : *entries)
-    if (names_stream(entry.key.kind)) out.push_back(std::move(entry.key.scope));
+    if (names_stream(entry.key.kind) ||
+        (entry.key.kind == Kind::scope && (entry.values.first || entry.values.second)))
+      out.push_back(std::move(entry.key.scope));
   std::sort(out.begin(), out.end());
   out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;

@@ -413,6 +413,18 @@ TEST(Names, AScopeListsItsQueuesLogsAndLogsOfWhichThereIsButACursor) {
   EXPECT_EQ(must(pond.scopes()), std::vector<std::string>{"another"});
 }
 
+TEST(Names, AScopeThatIsSetToSomethingIsListedWithoutStreams) {
+  TestPond test;
+  Pond pond = test.open();
+  EXPECT_OK(pond.scope("limited").configure({.max_items = 5}));
+  EXPECT_OK(pond.scope("durable").configure({.durability = Durability::posted}));
+  EXPECT_OK(pond.scope("undone").configure({.max_bytes = 5}));
+  EXPECT_OK(pond.scope("undone").configure({}));
+  EXPECT_EQ(must(pond.scopes()), (std::vector<std::string>{"durable", "limited"}));
+  must(pond.scope("limited").clear());
+  EXPECT_EQ(must(pond.scopes()), (std::vector<std::string>{"durable", "limited"}));
+}
+
 TEST(Names, ALogListsItsCursors) {
   TestPond test;
   Pond pond = test.open();

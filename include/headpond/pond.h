@@ -136,7 +136,7 @@ class HEADPOND_API Pond {
   const std::string& name() const noexcept;
   /// Any bytes, up to 65,535.
   Scope scope(Bytes name = {}) const;
-  /// The names of the scopes that hold a queue, a log or a cursor, in memcmp order. As Scope::streams().
+  /// The names of the scopes that hold a queue, a log or a cursor, or are set to something (Scope::configure), in memcmp order. As Scope::streams().
   Result<std::vector<std::string>> scopes() const;
 
   /// Waits until everything is durable that any process has posted before: pushes, appends and acks that were asked to be `posted`, moves and acks of

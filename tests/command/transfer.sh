@@ -256,6 +256,24 @@ test_files_may_be_put_together() {
   equal $'a\na' "$(to pop q -n all)"
 }
 
+test_limits_of_a_scope_without_streams_go_along() {
+  printf '%s\n' "$header" '{"kind":"scope","scope":"s","max_items":2}' \
+    '{"kind":"scope","scope":"t","durability":"durable"}' "$end" | hp import 2>/dev/null
+  hp push q x
+  exits 0 hp export --all "$folder/first"
+  equal 2 "$(lines "$folder/first" scope)"
+  to import <"$folder/first"
+  same_there
+  to --scope s push q a b
+  exits 3 to --scope s push q c --no-wait
+  said 'its limit is 2'
+  exits 0 hp --scope t export "$folder/one"
+  equal 1 "$(lines "$folder/one" scope)"
+  exits 0 hp export
+  said '2 other scopes are not in it: --all'
+  exits 1 hp --scope u export
+}
+
 test_export_says_what_is_not_there_or_not_in_it() {
   exits 1 hp export
   hp --scope a push q x
