@@ -87,6 +87,12 @@ Status Queue::resume() { return set_policy(*stream_, 0, kPaused | kDraining); }
 Status Queue::drain(milliseconds timeout) {
   Status draining = set_policy(*stream_, kDraining, 0);
   if (!draining) return draining;
+  auto not_done = [&](const Status& why) {
+    if (draining.cause() == Code::ok) return Status::after(draining, why);
+    std::string text = "the queue drains in memory alone: " + draining.text();
+    if (why.code() != Code::timeout) text = why.text() + "; " + text;
+    return Status::after(draining, {why.code(), std::move(text), why.error_number()});
+  };
   // a push that has not seen it shows its record to the count
   if (stream_->pond().segment().uses_membarrier()) sys::barrier();
   for (Deadline deadline(timeout);;) {
@@ -104,9 +110,9 @@ Status Queue::drain(milliseconds timeout) {
       if (!empty && !deadline.over()) sleep_on(words.space_bell, armed, deadline.left_us());
       return Code::ok;
     });
-    if (!done) return done;
+    if (!done) return not_done(done);
     if (empty) return draining;
-    if (deadline.over()) return Code::timeout;
+    if (deadline.over()) return not_done(Code::timeout);
   }
 }
 

@@ -482,6 +482,13 @@ TEST_F(SavedSettings, ALockedJournalLeavesTheChangeInMemoryAndSaysSo) {
       EXPECT_EQ(paused.durability(), kMemory);
       EXPECT_EQ(paused.cause(), Code::timeout) << paused.text();
       EXPECT_ANSWER(paused, work(opened).pop());
+      Queue left = opened.scope("scope").queue("left");
+      must(left.push("x", {.durability = kMemory}));
+      Status drained = left.drain(milliseconds(0));
+      EXPECT_ANSWER(timeout, drained);
+      EXPECT_EQ(drained.durability(), kMemory);
+      EXPECT_EQ(drained.cause(), Code::timeout);
+      EXPECT_THAT(drained.text(), HasSubstr("drains in memory alone"));
       auto committed = audit(opened).commit("reader", 9, kDurable);
       EXPECT_EQ(must(committed), 9u);
       EXPECT_EQ(committed.status().cause(), Code::timeout);
@@ -491,7 +498,7 @@ TEST_F(SavedSettings, ALockedJournalLeavesTheChangeInMemoryAndSaysSo) {
       other.run("ROLLBACK");
     }
     EXPECT_TRUE(eventually([&] { return opened.flush().ok(); }));  // a slow disk may need longer than that
-    EXPECT_EQ(rows(), 3);
+    EXPECT_EQ(rows(), 4);
     EXPECT_TRUE(clean(opened));
     if (::testing::Test::HasFailure()) std::_Exit(1);
     done->raise();

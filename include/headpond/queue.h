@@ -269,7 +269,7 @@ class HEADPOND_API Queue {
   Status pause();
   Status resume();
   /// Take no more items (push answers `draining`) and wait until no item is ready, delayed or claimed; `timeout` if some are left then.
-  /// The queue stays draining; resume() ends that, too. Sleeps.
+  /// The queue stays draining; resume() ends that, too. Whatever the answer is, its durability and cause are those of the draining. Sleeps.
   Status drain(milliseconds timeout);
 
   /// A lease is for the claims that are taken from then on. Clears leave settings as they are; who drops the queue drops them.

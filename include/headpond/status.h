@@ -55,7 +55,7 @@ HEADPOND_API std::string_view name(Durability durability) noexcept;
 /// Outcome of a call. Copyable; 16 bytes; an expected outcome allocates nothing.
 ///
 /// What succeeded says how durable it is. An operation that was asked to be durable and happened in memory alone is ok, `memory`, and has a
-/// cause: it is done, and must not be done again.
+/// cause: it is done, and must not be done again. Where a call says that it answers so for a part of what it does (Queue::drain), it need not be ok.
 class [[nodiscard]] HEADPOND_API Status {
  public:
   Status() noexcept = default;
@@ -91,6 +91,11 @@ class [[nodiscard]] HEADPOND_API Status {
     Status status;
     status.durability_ = Durability::durable;
     return status;
+  }
+  /// `answer` of a call that had done a part by then: `done` says how durable that is, and why it is in memory alone.
+  static Status after(const Status& done, Status answer) noexcept {
+    answer.durability_ = done.durability_, answer.cause_ = done.cause_;
+    return answer;
   }
   /// ok, in memory alone for that reason. REQUIRES: `why` is not ok.
   static Status in_memory(const Status& why) {

@@ -117,6 +117,14 @@ signal.pause()' "$HEADPOND_HOME/$HEADPOND_POND/journal.db" "$folder/locked" &
   equal first "$(hp pop q)"
 }
 
+test_a_drain_that_ends_too_early_says_what_is_in_memory_alone() {
+  hp push q first --durable
+  saves_nothing exits 1 hp drain q --wait 0
+  said '1 items are left; the queue drains in memory alone'
+  hp drain q --wait 0 2>"$folder/err" || true
+  ! grep -q memory "$folder/err"
+}
+
 test_peek_leaves_items_there() {
   hp push q a b
   equal a "$(hp peek q)"

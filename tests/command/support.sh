@@ -52,6 +52,9 @@ said() {
   grep -q '^headpond: ' "$folder/err" || fail "standard error does not begin with headpond: $(<"$folder/err")"
 }
 
+# saves_nothing COMMAND...: no file grows, as on a full disk; nor does the segment.
+saves_nothing() { (trap '' XFSZ && ulimit -f 4 && "$@"); }
+
 # soon COMMAND...: succeeds within a minute.
 soon() {
   local end=$((SECONDS + 60))

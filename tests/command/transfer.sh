@@ -175,6 +175,26 @@ test_limits_of_the_file_hold_up_no_item_of_it() {
   equal $'a\nb' "$(hp pop q -n all)"
 }
 
+test_a_cursor_that_an_import_cannot_save_is_said() {
+  to push q first --durable
+  printf '%s\n' "$header" "$log" '{"kind":"cursor","cursor":"reader","seq":0}' "$end" >"$folder/file"
+  saves_nothing exits 3 to import "$folder/file" --durable
+  said 'in memory alone'
+}
+
+test_a_durable_import_has_its_cursors_on_disk() {
+  hp append n k c
+  hp cursor n k reader 1 >/dev/null
+  hp export "$folder/first"
+  to push q first --durable
+  to import --durable "$folder/first" 2>/dev/null
+  python3 - "$HEADPOND_HOME/$HEADPOND_POND-other/journal.db" <<'CHECK'
+import sqlite3, sys
+rows = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True).execute("SELECT count(*) FROM setting").fetchone()
+assert rows[0] == 1, rows
+CHECK
+}
+
 test_limits_of_scopes_and_draining_go_along() {
   hp --scope s push q a b c
   "$command_path" --scope s drain q --wait 0 2>/dev/null || true

@@ -196,7 +196,8 @@ void Importer::close() {
     need_set(queue_->queue.configure(*queue_->limits), queue_->what);
     if (queue_->draining) {  // not waited for: it has what was just put there
       const Status drained = queue_->queue.drain(milliseconds(0));
-      if (drained.code() != Code::timeout) need_set(drained, queue_->what);
+      const bool waits = drained.code() == Code::timeout && drained.cause() == Code::ok;
+      if (!waits) need_set(drained, queue_->what);
     }
   }
   queue_.reset();
@@ -212,9 +213,10 @@ void Importer::take_cursor(const Json& line) {
     return;
   }
   first_waiting_line_ = line_;
-  const auto place = log_->log.commit(name, log_->last_seq);
-  if (!place) fail(place.status(), log_->what);
-  ++all_.cursors;
+  const auto durability = request_.durable ? std::optional(Durability::durable) : std::nullopt;
+  const auto place = log_->log.commit(name, log_->last_seq, durability);
+  if (place) ++all_.cursors;
+  need_set(place.status(), log_->what);
 }
 
 void Importer::refuse_unless_fresh(const ReadHeader& header) const {

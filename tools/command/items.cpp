@@ -172,8 +172,9 @@ int drain(const Settings& settings, const DrainRequest& request) {
   const std::uint64_t left = stats ? stats->ready + stats->claimed + stats->delayed : 0;
   if (settings.json) print_figure(settings, "left", left);
   if (status == Code::timeout && stop_signal() == 0)
-    throw Failure{kNothing, fmt::format("queue {}: {} items are left; it takes no more",
-                                        show_name(request.queue), show_count(left))};
+    throw Failure{kNothing,
+                  fmt::format("queue {}: {} items are left; {}", show_name(request.queue), show_count(left),
+                              status.cause() == Code::ok ? "it takes no more" : status.text())};
   if (stop_signal() == 0) need_saved(status, fmt::format("queue {}: drained", show_name(request.queue)));
   return kDone;
 }
