@@ -69,7 +69,8 @@ class Directory {
   Status erase(const Key& key);
 
   /// If the name still means this stream: marks the descriptor TOMBED, raises the name's floor to `next_id`, and gives the name to a
-  /// successor whose ids begin at that floor and that is governed alike (`keep_name`), or takes it away. REQUIRES: every lane is tombed.
+  /// successor whose ids begin at that floor and that is governed alike (`keep_name`), or takes it away. `full`: there is no room for a successor; nothing has
+  /// changed but the floor. REQUIRES: every lane is tombed.
   Status retire(Binding stream, std::uint64_t next_id, bool keep_name);
   /// TOMBED or PARKED -> FREE with the next generation if every lane's `first` is the tomb for good. False: not yet.
   Result<bool> free_descriptor(Binding stream);

@@ -78,8 +78,7 @@ Result<Binding> Directory::new_stream(Section& section, Kind kind, std::uint32_t
 
 Status Directory::retire(Binding stream, std::uint64_t next_id, bool keep_name) {
   for (int tries = 0; tries < 100; tries++) {
-    // no successor can be made: the next user of the name tries again
-    if (Status room = make_room(0); !room) keep_name = false;
+    const bool room = make_room(0).ok();
     auto section = Section::enter(me_, kDirectorySection);
     if (!section) return section.status();
     StreamWords& words = segment_.stream(stream.index());
@@ -96,11 +95,13 @@ Status Directory::retire(Binding stream, std::uint64_t next_id, bool keep_name) 
       }
       // What a dying process unlinked of a TOMBED stream stays so, though its journal makes that CLEARING again: only the floor knows the ids.
       if (keep_name) {
-        auto next = new_stream(*section, kind, at, get(floor), &words, 0);
+        Result<Binding> next = Code::full;
+        if (room) next = new_stream(*section, kind, at, get(floor), &words, 0);
         if (!next && next.code() == Code::busy) continue;
-        keep_name = next.ok();
+        if (!next) return section->leave(), Status(Code::full);
+      } else {
+        unlink_entry(*section, at);
       }
-      if (!keep_name) unlink_entry(*section, at);
     }
     section->set(words.state, state_word(stream.generation(), kind, StreamState::tombed));
     section->leave();

@@ -162,12 +162,15 @@ static Status mark_lanes(ThreadContext& me, Binding stream, std::uint64_t upto) 
   return {};
 }
 
-/// Step 2. A name that goes takes its settings with it; nobody changes those of a stream that is CLEARING.
+/// Step 2. A name that goes takes its settings with it; nobody changes those of a stream that is CLEARING. One that finds no room for a successor goes, too:
+/// its next user makes it anew.
 static Status retire_name(ThreadContext& me, Binding stream, std::uint64_t next_id, bool keep_name) {
   Directory directory(me);
   std::uint32_t policy = me.pond->segment().stream(stream.index()).policy.load(std::memory_order_acquire);
-  auto retire = [&] { return directory.retire(stream, next_id, keep_name); };
-  if (keep_name || !(policy & (kSettings | kSavedMarks))) return retire();
+  if (keep_name)
+    if (Status kept = directory.retire(stream, next_id, true); kept.code() != Code::full) return kept;
+  auto retire = [&] { return directory.retire(stream, next_id, false); };
+  if (!(policy & (kSettings | kSavedMarks))) return retire();
   auto key = directory.key_of(stream);
   if (key.code() == Code::not_found) return retire();  // another has done it
   return key ? drop_saved(me, *key, retire) : key.status();

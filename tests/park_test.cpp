@@ -351,6 +351,27 @@ TEST_F(ParkTest, WhatWasUsedSinceIsNotDropped) {
   EXPECT_EQ(popped(), numbers(1, 10));
 }
 
+TEST_F(ParkTest, AClearThatFindsNoRoomForASuccessorLeavesNoSettings) {
+  attachment->segment().header().tier_store.store(1);  // there is a tier for settings, too
+  push(1, 3);
+  EXPECT_OK(queue().pause());
+  auto saved = [&] { return must(tier->settings(internal::sys::precise_us())).size(); };
+  EXPECT_EQ(saved(), 1u);
+  internal::Directory directory(*attachment->thread());
+  using Key = internal::Key;
+  Status made;
+  for (int n = 0; made.ok(); n++)
+    made = directory.find_or_create(Key{internal::Kind::queue, "others", std::to_string(n), {}, {}}).status();
+  EXPECT_ANSWER(full, made);
+  EXPECT_EQ(must(queue().clear()), 3u);
+  EXPECT_ANSWER(not_found, directory.find(Key{internal::Kind::queue, "scope", "work", {}, {}}));
+  EXPECT_EQ(saved(), 0u);
+  EXPECT_TRUE(clean(*pond));
+  EXPECT_OK(pond->scope("others").clear());
+  push(4, 4);
+  EXPECT_EQ(popped(), numbers(4, 4));
+}
+
 class DyingGc : public ParkTest {
  protected:
   /// Idle logs with cursors, and a gc that drops them and is killed in the commit in which their rows go.
