@@ -5,6 +5,7 @@
 #include "lease.h"
 #include "move.h"
 #include "retire.h"
+#include "room.h"
 #include "unlink.h"
 
 namespace headpond::internal {
@@ -304,8 +305,15 @@ Status ClaimAccess::give_back(Claim& claim) {
 
 Status ClaimAccess::nack(Claim& claim, milliseconds delay) {
   if (delay.count() <= 0) return give_back(claim);
+  Status moved = move_with_room(claim.pond_, [&] { return nack_once(claim, delay); });
+  if (moved.ok() || moved.code() == Code::fenced) return moved;
+  if (Status back = give_back(claim); !back) return back;
+  return moved;
+}
+
+Status ClaimAccess::nack_once(Claim& claim, milliseconds delay) {
   Over over(claim.binding_, claim.lane_);
-  Status moved = with_claimed(claim, [&](Lane& lane, const Claimed& claimed) {
+  return with_claimed(claim, [&](Lane& lane, const Claimed& claimed) {
     std::uint64_t due = sys::wall_ms() + static_cast<std::uint64_t>(delay.count());
     DelayedPrefix prefix{due, static_cast<std::uint16_t>(claimed.word.claims()),
                          static_cast<std::uint16_t>(claimed.word.crashes()),
@@ -323,9 +331,6 @@ Status ClaimAccess::nack(Claim& claim, milliseconds delay) {
     lane.error = std::move(to.error);
     return code;
   });
-  if (moved.ok() || moved.code() == Code::fenced) return moved;
-  if (Status back = give_back(claim); !back) return back;
-  return moved;
 }
 
 Status ClaimAccess::extend(Claim& claim, milliseconds lease) {
@@ -355,8 +360,12 @@ Status ClaimAccess::extend(Claim& claim, milliseconds lease) {
 }
 
 Status ClaimAccess::bury(Claim& claim, Bytes reason) {
+  return move_with_room(claim.pond_, [&] { return bury_once(claim, reason); });
+}
+
+Status ClaimAccess::bury_once(Claim& claim, Bytes reason) {
   Over over(claim.binding_, claim.lane_);
-  Status done = with_claimed(claim, [&](Lane& lane, const Claimed& claimed) {
+  return with_claimed(claim, [&](Lane& lane, const Claimed& claimed) {
     Code code = bury_claimed(lane, claimed, Cause::buried, reason, sys::process(), 0);
     if (code == Code::not_found) code = cleared(lane, claimed);
     if (code == Code::ok && claim.hold_ >= 0) over.look(lane, claimed);
@@ -364,7 +373,6 @@ Status ClaimAccess::bury(Claim& claim, Bytes reason) {
     if (code == Code::ok) ring(lane.segment, lane.stream.space_bell, Wake::all);
     return code;
   });
-  return done;
 }
 
 ItemId ClaimAccess::id(const Claim& claim) {

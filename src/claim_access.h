@@ -61,6 +61,8 @@ struct ClaimAccess {
   static Status nack(Claim& claim, milliseconds delay);
   static Status extend(Claim& claim, milliseconds lease);
   static Status bury(Claim& claim, Bytes reason);
+  static Status nack_once(Claim& claim, milliseconds delay);
+  static Status bury_once(Claim& claim, Bytes reason);
   static ItemId id(const Claim& claim);
 
   static ItemId commit(Reservation& reservation);

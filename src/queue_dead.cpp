@@ -5,6 +5,7 @@
 #include "move.h"
 #include "queue_lanes.h"
 #include "refill.h"
+#include "room.h"
 #include "stream.h"
 #include "unlink.h"
 #include "waiting.h"
@@ -53,7 +54,7 @@ Result<std::vector<DeadItem>> Queue::dead(std::size_t most) const {
 
 Result<std::uint64_t> Queue::redrive(std::size_t most) {
   std::uint64_t count = 0;
-  Status done = stream_->run(false, [&](ThreadContext& me, Binding binding, Status& error) {
+  auto all = [&](ThreadContext& me, Binding binding, Status& error) {
     while (count < most) {
       Lane dead(me, binding, kDeadLane);
       Claimed claimed;
@@ -101,7 +102,13 @@ Result<std::uint64_t> Queue::redrive(std::size_t most) {
     Lane dead(me, binding, kDeadLane);
     unlink_done(dead);
     return Code::ok;
-  });
+  };
+  Status done;
+  std::uint64_t before = 0;
+  do {
+    before = count;
+    done = move_with_room(&stream_->pond(), [&] { return stream_->run(false, all); });
+  } while (done.code() == Code::full && count > before);
   if (done.ok() || done.code() == Code::not_found || (done.code() == Code::full && count)) return count;
   return done;
 }

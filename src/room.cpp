@@ -32,6 +32,15 @@ Status make_space(ThreadContext& me, std::uint64_t bytes, Spilled& out) {
   return made;
 }
 
+Status make_room_for_move(Attachment& pond) {
+  ThreadContext* me = pond.thread();
+  if (!me || pond.options().on_full != OnFull::spill) return Code::full;
+  Spilled out;
+  if (Status made = make_space(*me, spill_step(pond.segment()), out); !made) return made;
+  if (!out.bytes) make_room(*me);
+  return {};
+}
+
 Result<NewPage> allocate_with_room(ThreadContext& me, std::uint64_t bytes) {
   UseReserve reserve(me);
   Segment& segment = me.pond->segment();

@@ -84,6 +84,26 @@ TEST_F(SpillTest, AClaimKeepsItsPageInMemoryAndSplitsTheGap) {
   EXPECT_TRUE(clean(*pond));
 }
 
+TEST_F(SpillTest, AFullPondMakesRoomForWhatIsBuriedOrDelayed) {
+  EXPECT_OK(queue().configure({.max_attempts = 1}));
+  push(1, 30'000);
+  for (std::uint64_t n = 1; n <= 30'000; n++) {
+    auto claim = must(queue().claim());
+    ASSERT_OK(n % 2 ? claim.bury("no") : claim.nack({.delay = std::chrono::hours(1)})) << n;
+  }
+  QueueStats stats = must(queue().stats());
+  EXPECT_EQ(stats.dead, 15'000u);
+  EXPECT_EQ(stats.delayed, 15'000u);
+  EXPECT_EQ(stats.ready + stats.claimed, 0u);
+  EXPECT_TRUE(clean(*pond));
+  EXPECT_EQ(must(queue().redrive()), 15'000u);
+  stats = must(queue().stats());
+  EXPECT_EQ(stats.dead, 0u);
+  EXPECT_EQ(stats.ready, 15'000u);
+  EXPECT_EQ(stats.delayed, 15'000u);
+  EXPECT_TRUE(clean(*pond));
+}
+
 TEST_F(SpillTest, WhatIsDoneInASpilledPageStaysDone) {
   push(1, 1000);
   std::vector<std::uint64_t> expected;

@@ -87,11 +87,11 @@ class HEADPOND_API Claim {
   /// it returns once SQLite has it, or ok and `memory` with the cause. Any other error: nothing happened, and the claim stands.
   Status ack();
   Status ack(const AckOptions& options);
-  /// Give it back, at its old place, or after a delay. `fenced` as above; another error with a delay: it went back without one.
+  /// Give it back, at its old place, or after a delay. `fenced` as above; another error with a delay: it went back without one. A delay makes room as a push does.
   Status nack(const NackOptions& options = {});
   /// The claim is ours until at least now + lease, 1 ms to 30 days. `fenced` if it was lost.
   Status extend(milliseconds lease);
-  /// To the dead letters, with a reason of at most 1,024 bytes. `fenced` as above; any other error leaves the claim as it is.
+  /// To the dead letters, with a reason of at most 1,024 bytes. `fenced` as above; any other error leaves the claim as it is. Makes room as a push does.
   Status bury(Bytes reason);
 
  private:
@@ -233,7 +233,7 @@ class HEADPOND_API Queue {
   Result<std::vector<Item>> peek(std::size_t most = 1) const;
   /// Dead letters, oldest first.
   Result<std::vector<DeadItem>> dead(std::size_t most = SIZE_MAX) const;
-  /// Dead letters back to their priority's end, attempts and crashes 0; returns how many.
+  /// Dead letters back to their priority's end, attempts and crashes 0; returns how many. Makes room as a push does.
   Result<std::uint64_t> redrive(std::size_t most = SIZE_MAX);
   /// Waits until what was posted of this item and of those before it in its lane is durable: pushes, moves, acks. What was pushed for memory alone stays
   /// there. Sleeps, for durable_timeout at most; `timeout` then.
