@@ -50,10 +50,14 @@ class Refiller {
     if (!next_.gap()) return Code::fenced;
     if (on_its_way_out(page)) return Code::timeout;
     first_ = end_of(page);
+    PageHeader& b = *page.header;  // read while it is pinned
+    all_ = GapWords{b.gap_items, b.gap_bytes, b.gap_due}.load();
     PageView behind;
     if (!lane_.pin(next_, behind)) return Code::fenced;
     end_ = id_of(behind, 0);
-    all_ = GapWords::of(page, behind).load();
+    PageHeader& h = *behind.header;
+    if (h.front_of.load(std::memory_order_acquire) == page.reference.raw)
+      all_ = GapWords{h.front_items, h.front_bytes, h.front_due}.load();
     return first_ ? Code::ok : lane_.damaged(page, 0, "a gap follows a page that is not sealed");
   }
   /// Nothing changes behind a page that is SPILLING: who takes the whole stream out has counted on the gap as it was. He rings when he has done.
