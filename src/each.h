@@ -17,6 +17,7 @@ struct GapAhead {
 /// Where the words of a gap are: in the page before it, or behind it if that came into the middle of a larger one.
 struct GapWords {
   Word &items, &bytes, &due;
+  /// REQUIRES: neither page can go: the stream's section is held. A pin keeps one alone: who has but that reads the page before first.
   static GapWords of(const PageView& before, const PageView& behind) {
     PageHeader &b = *before.header, &h = *behind.header;
     if (h.front_of.load(std::memory_order_acquire) == before.reference.raw)
