@@ -139,14 +139,38 @@ Result<std::unique_ptr<Tier>> open_tier(const TierOptions& options, std::uint64_
   }
 }
 
+namespace {
+
+// journal.db under this name says that all the rest goes: a new name needs no room on a full disk, and is one step.
+std::string going(const std::string& folder) { return folder + "/removed.db"; }
+
+bool is_there(const std::string& path) {
+  sys::FileInfo info;
+  return sys::describe(path, info) == 0;
+}
+
+}  // namespace
+
+bool has_tier(const std::string& folder) {
+  return !is_there(going(folder)) && (is_there(folder + "/journal.db") || is_there(folder + "/spill.db"));
+}
+
 Status remove_tier(const std::string& folder) {
-  for (const char* name : {"/spill.db", "/journal.db"})
-    for (const char* ending : {"-shm", "-wal", ""}) {
-      std::string path = folder + name + ending;
-      if (int error = sys::remove_name(path); error && error != ENOENT)
-        return failed_call(path, "remove", error);
-    }
+  const std::string journal = folder + "/journal.db";
+  if (!is_there(going(folder))) {
+    if (int error = sys::rename(journal, going(folder)); error && error != ENOENT)
+      return failed_call(journal, "rename", error);
+    if (int error = sys::sync_folder(folder)) return failed_call(folder, "sync the folder", error);
+  }
+  for (const char* name : {"/spill.db-shm", "/spill.db-wal", "/spill.db", "/journal.db-shm",
+                           "/journal.db-wal", "/journal.db", "/removed.db"})
+    if (int error = sys::remove_name(folder + name); error && error != ENOENT)
+      return failed_call(folder + name, "remove", error);
   return {};
+}
+
+Status end_removal(const std::string& folder) {
+  return is_there(going(folder)) ? remove_tier(folder) : Status();
 }
 
 }  // namespace headpond::internal

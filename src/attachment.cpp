@@ -157,9 +157,10 @@ Result<std::shared_ptr<Attachment>> Attachment::open(const std::string& pond, co
     if (!file && file.code() != Code::not_found) return file.status();
     std::shared_ptr<Segment> segment;
     auto state = StateFolder::open(pond, options.state_home, create);
-    bool gone = !file || Segment::of_old_boot(*file);
-    if (gone && !create && !(state && has_tier(*state)))
-      return file ? Status(Code::not_found, "pond " + pond + ": there is none since the last boot")
+    bool gone = !file || Segment::is_over(*file);
+    if (gone && !create && !(state && has_tier(state->path())))
+      return file ? Status(Code::not_found,
+                           "pond " + pond + ": its segment was removed, or is of before the last boot")
                   : file.status();
     if (!state && create && state.code() == Code::not_found) continue;  // removed between two steps of ours
     if (!state) return state.status();
@@ -195,9 +196,15 @@ Result<std::shared_ptr<Attachment>> Attachment::open(const std::string& pond, co
       if (there != static_cast<bool>(file) ||
           (file && (sys::describe(*file, old) || old.inode != named.inode || old.device != named.device)))
         continue;
-      auto made = Segment::create(pond, options, *state, [&](const std::shared_ptr<Segment>& fresh) {
+      if (Status ended = end_removal(state->path()); !ended) return ended;
+      auto kept = read_fixed(*state);
+      if (!kept) return kept.status();
+      const Fixed fixed = kept->with(options);
+      auto made = Segment::create(pond, fixed, *state, [&](const std::shared_ptr<Segment>& fresh) {
         Status filled = rebuild(fresh, options, *state, rebuilt, tier);
-        if (filled && file) filled = Segment::remove(pond);  // the old boot's
+        // before the segment has its name: what anybody can find is what the next one finds, too
+        if (filled && fixed != *kept) filled = write_fixed(*state, fixed);
+        if (filled && file) filled = Segment::remove(pond);  // the one that is over
         if (rebuilt) StateFolder::share(rebuilt);
         return filled;
       });

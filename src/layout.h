@@ -32,6 +32,7 @@
 //   I18 A slot belongs to one entry's key, to one entry's or descriptor's parked words, or to the free list.
 //   I19 Every lane of a PARKED descriptor ends in a tomb.
 //   I20 What the durable tier has of a name's settings is what the name has, or the name is marked unsaved; of other names it has none.
+//   I21 A segment that has its name was made with what the pond's folder says of (fixed) options. (fixed.h)
 #pragma once
 
 #include <pthread.h>

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "fixed.h"
 #include "gc.h"
 #include "group_commit.h"
 #include "headpond/headpond.h"
@@ -28,12 +29,7 @@ Status check_local(const Options& options) {
   if (options.full_timeout.count() < 0) return {Code::invalid, "full_timeout must not be negative"};
   if (options.durable_timeout.count() < 0) return {Code::invalid, "durable_timeout must not be negative"};
   if (Status good = check_gc(options.gc); !good) return good;
-  if (options.queue.lease.count() < 0 || options.queue.lease > std::chrono::hours(24 * 30))
-    return {Code::invalid, "queue.lease must be 0, or from 1 ms to 30 days"};
-  if (options.queue.max_attempts > 65534)
-    return {Code::invalid, "queue.max_attempts is " + std::to_string(options.queue.max_attempts) +
-                               "; it must be from 0 to 65,534"};
-  return {};
+  return Fixed{}.with(options).check();
 }
 
 /// What the maintenance thread does in each round. The tier is touched only where something was spilled, or memory gets short.
@@ -109,6 +105,7 @@ Status Pond::remove(const std::string& name, const RemoveOptions& options) {
   if (!removed && removed.code() != Code::not_found) return removed;
   if (!options.keep_state) {
     if (Status gone = remove_tier(state->path()); !gone) return gone;
+    if (Status gone = forget_fixed(*state); !gone) return gone;
     if (Status discarded = state->discard(); !discarded) return discarded;
     if (removed.code() == Code::not_found) return {};  // the cure of a half-removed pond
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "fixed.h"
 #include "reap.h"
 #include "retire.h"
 #include "settings.h"
@@ -10,12 +11,6 @@
 namespace headpond {
 
 using namespace internal;
-
-namespace {
-
-constexpr milliseconds kLongestLease = std::chrono::hours(24 * 30);
-
-}  // namespace
 
 Result<std::uint64_t> Queue::clear() {
   std::uint64_t taken = 0;
@@ -117,11 +112,7 @@ Status Queue::drain(milliseconds timeout) {
 }
 
 Status Queue::configure(const QueueOptions& options) {
-  if (options.lease.count() < 0 || options.lease > kLongestLease)
-    return {Code::invalid, "lease must be 0, or from 1 ms to 30 days"};
-  if (options.max_attempts > 65534)
-    return {Code::invalid,
-            "max_attempts is " + std::to_string(options.max_attempts) + "; it must be from 0 to 65,534"};
+  if (Status good = check_queue(options); !good) return good;
   return set(*stream_, [&](ThreadContext& me, StreamWords& words) {
     auto differs = [](auto& word, std::uint64_t value) {
       using Value = decltype(word.load());

@@ -232,15 +232,9 @@ class Rebuild {
 
 }  // namespace
 
-bool has_tier(const StateFolder& state) {
-  sys::FileInfo info;
-  return sys::describe(state.path() + "/journal.db", info) == 0 ||
-         sys::describe(state.path() + "/spill.db", info) == 0;
-}
-
 Status rebuild(const std::shared_ptr<Segment>& segment, const Options& options, const StateFolder& state,
                sys::Fd& presence, std::shared_ptr<Tier>& tier) {
-  if (!has_tier(state)) return {};
+  if (!has_tier(state.path())) return {};
   auto alone = state.alone();
   recovery::StoreFacts facts{recovery::SegmentIs::gone,
                              alone ? recovery::OldOnes::none : recovery::OldOnes::live,

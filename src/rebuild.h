@@ -27,7 +27,4 @@ namespace headpond::internal {
 Status rebuild(const std::shared_ptr<Segment>& segment, const Options& options, const StateFolder& state,
                sys::Fd& presence, std::shared_ptr<Tier>& tier);
 
-/// Has the folder a tier that a pond can be rebuilt from? Only a look.
-bool has_tier(const StateFolder& state);
-
 }  // namespace headpond::internal

@@ -1,7 +1,6 @@
 #include "segment.h"
 
 #include <algorithm>
-#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <new>
@@ -66,29 +65,34 @@ void lay_out(Header& h) {
   h.file_bytes = at;
 }
 
-Status check_options(const Options& o) {
-  if (o.limit_bytes &&
-      (*o.limit_bytes < 1 << 20 || *o.limit_bytes > 64ULL << 30 || *o.limit_bytes % (1 << 20)))
-    return {Code::invalid, "limit_bytes is " + std::to_string(*o.limit_bytes) +
-                               "; it must be a multiple of 1 MiB, from 1 MiB to 64 GiB"};
-  if (o.max_participants && (*o.max_participants < 1 || *o.max_participants > kMaxParticipants))
-    return {Code::invalid,
-            "max_participants is " + std::to_string(*o.max_participants) + "; it must be from 1 to 4094"};
-  for (auto& [what, value] :
-       {std::pair{"min_page_bytes", o.min_page_bytes}, {"max_page_bytes", o.max_page_bytes}})
-    if (value && (*value < kUnit || *value > 64 * kUnit || !std::has_single_bit(*value)))
-      return {Code::invalid, std::string(what) + " is " + std::to_string(*value) +
-                                 "; it must be a power of two, from 1024 to 65536"};
-  if (o.min_page_bytes.value_or(kUnit) > o.max_page_bytes.value_or(64 * kUnit))
-    return {Code::invalid, "min_page_bytes is larger than max_page_bytes"};
-  return {};
+Fixed fixed_of(const Header& h) {
+  return {.limit_bytes = h.limit_bytes,
+          .max_participants = h.max_participants,
+          .min_page_bytes = h.min_page_bytes,
+          .max_page_bytes = h.max_page_bytes,
+          .queue = {.lease = milliseconds(static_cast<std::int64_t>(h.default_lease_us / 1000)),
+                    .max_attempts = h.default_max_attempts,
+                    .max_items = h.default_max_items,
+                    .max_bytes = h.default_max_bytes}};
 }
 
-template <class T>
-Status differs(const std::string& pond, const char* what, const std::optional<T>& asked, T there) {
-  if (!asked || *asked == there) return {};
-  return {Code::exists, "pond " + pond + ": was created with " + what + " " + std::to_string(there) +
-                            ", not " + std::to_string(*asked) +
+/// `exists` with what `asked` has that is not as it is there.
+Status differs(const std::string& pond, const Fixed& there, const Fixed& asked) {
+  if (asked == there) return {};
+  std::string what, sought;
+  auto compare = [&](const char* name, auto is, auto wanted) {
+    if (is == wanted || !what.empty()) return;
+    what = std::string(name) + " " + std::to_string(is), sought = std::to_string(wanted);
+  };
+  compare("limit_bytes", there.limit_bytes, asked.limit_bytes);
+  compare("max_participants", there.max_participants, asked.max_participants);
+  compare("min_page_bytes", there.min_page_bytes, asked.min_page_bytes);
+  compare("max_page_bytes", there.max_page_bytes, asked.max_page_bytes);
+  compare("queues' lease of (ms)", there.queue.lease.count(), asked.queue.lease.count());
+  compare("queues' max_attempts", there.queue.max_attempts, asked.queue.max_attempts);
+  compare("queues' max_items", there.queue.max_items, asked.queue.max_items);
+  compare("queues' max_bytes", there.queue.max_bytes, asked.queue.max_bytes);
+  return {Code::exists, "pond " + pond + ": was created with " + what + ", not " + sought +
                             "; leave the option out, or remove the pond first"};
 }
 
@@ -117,9 +121,9 @@ std::string Segment::path_of(const std::string& pond) {
 }
 
 Result<std::shared_ptr<Segment>> Segment::create(
-    const std::string& pond, const Options& options, const StateFolder& state,
+    const std::string& pond, const Fixed& fixed, const StateFolder& state,
     const std::function<Status(const std::shared_ptr<Segment>&)>& fill) {
-  if (Status good = check_options(options); !good) return good;
+  if (Status good = fixed.check(); !good) return good;
   std::string path = path_of(pond);
   auto segment = std::make_shared<Segment>();
   segment->pond_ = pond;
@@ -129,19 +133,16 @@ Result<std::shared_ptr<Segment>> Segment::create(
   Header h{};
   h.magic = kMagic, h.version = kLayoutVersion, h.header_bytes = sizeof(Header),
   h.layout_hash = layout_hash();
-  h.limit_bytes = options.limit_bytes.value_or(256ULL << 20);
-  h.max_participants = options.max_participants.value_or(kMaxParticipants);
-  h.min_page_bytes =
-      options.min_page_bytes.value_or(std::min(kUnit, options.max_page_bytes.value_or(64 * kUnit)));
-  h.max_page_bytes = options.max_page_bytes.value_or(64 * kUnit);
+  h.limit_bytes = fixed.limit_bytes, h.max_participants = fixed.max_participants;
+  h.min_page_bytes = fixed.min_page_bytes, h.max_page_bytes = fixed.max_page_bytes;
   h.no_membarrier = !sys::register_barrier();
   h.pid_namespace = sys::pid_namespace();
   h.state_device = state.device(), h.state_inode = state.inode();
   h.created_ms = sys::wall_ms();
   std::strncpy(h.boot_id, sys::boot_id().c_str(), sizeof h.boot_id - 1);
-  h.default_lease_us = static_cast<std::uint64_t>(options.queue.lease.count()) * 1000;
-  h.default_max_items = options.queue.max_items, h.default_max_bytes = options.queue.max_bytes;
-  h.default_max_attempts = options.queue.max_attempts;
+  h.default_lease_us = static_cast<std::uint64_t>(fixed.queue.lease.count()) * 1000;
+  h.default_max_items = fixed.queue.max_items, h.default_max_bytes = fixed.queue.max_bytes;
+  h.default_max_attempts = fixed.queue.max_attempts;
   h.spill_high_bytes = h.limit_bytes / 8 * 7, h.spill_low_bytes = h.limit_bytes / 4 * 3;
   lay_out(h);
 
@@ -194,7 +195,7 @@ Result<sys::Fd> Segment::open_file(const std::string& pond) {
   return file;
 }
 
-bool Segment::of_old_boot(const sys::Fd& file) {
+bool Segment::is_over(const sys::Fd& file) {
   alignas(Header) char bytes[sizeof(Header)];
   std::size_t got = 0;
   if (sys::read_at(file, 0, bytes, sizeof bytes, got) || got < sizeof bytes) return false;
@@ -202,12 +203,12 @@ bool Segment::of_old_boot(const sys::Fd& file) {
   std::memcpy(static_cast<void*>(&h), bytes, offsetof(Header, removed));
   h.boot_id[sizeof h.boot_id - 1] = 0;
   return h.magic == kMagic && h.version == kLayoutVersion && h.layout_hash == layout_hash() &&
-         sys::boot_id() != h.boot_id;
+         (sys::boot_id() != h.boot_id || reinterpret_cast<const Header*>(bytes)->removed.load());
 }
 
 Result<std::shared_ptr<Segment>> Segment::map(const std::string& pond, sys::Fd file, const Options& options,
                                               const StateFolder& state) {
-  if (Status good = check_options(options); !good) return good;
+  if (Status good = Fixed{}.with(options).check(); !good) return good;
   std::string path = path_of(pond);
   auto damaged = [&](const std::string& why) {
     return Status(Code::corruption, path + ": " + why + "; `headpond rm` removes it");
@@ -229,11 +230,8 @@ Result<std::shared_ptr<Segment>> Segment::map(const std::string& pond, sys::Fd f
     return Status(Code::unsupported, path +
                                          ": was made by another build of this library with another layout: "
                                          "drain it with that one, then `headpond rm`");
-  if (h.limit_bytes < 1 << 20 || h.limit_bytes > 64ULL << 30 || h.limit_bytes % (1 << 20) ||
-      h.max_participants < 1 || h.max_participants > kMaxParticipants || h.min_page_bytes < kUnit ||
-      h.max_page_bytes > 64 * kUnit || h.min_page_bytes > h.max_page_bytes ||
-      !std::has_single_bit(h.min_page_bytes) || !std::has_single_bit(h.max_page_bytes))
-    return damaged("its header says nonsense");
+  const Fixed fixed = fixed_of(h);
+  if (!fixed.check()) return damaged("its header says nonsense");
   Header expected = {};
   std::memcpy(static_cast<void*>(&expected), &h, offsetof(Header, removed));
   lay_out(expected);
@@ -255,11 +253,7 @@ Result<std::shared_ptr<Segment>> Segment::map(const std::string& pond, sys::Fd f
   if (!h.no_membarrier && !sys::register_barrier())
     return Status(Code::unsupported,
                   path + ": relies on membarrier(2), which this process may not use (seccomp?)");
-  for (Status same : {differs(pond, "limit_bytes", options.limit_bytes, h.limit_bytes),
-                      differs(pond, "max_participants", options.max_participants, h.max_participants),
-                      differs(pond, "min_page_bytes", options.min_page_bytes, h.min_page_bytes),
-                      differs(pond, "max_page_bytes", options.max_page_bytes, h.max_page_bytes)})
-    if (!same) return same;
+  if (Status same = differs(pond, fixed, fixed.with(options)); !same) return same;
   auto segment = std::make_shared<Segment>();
   segment->pond_ = pond, segment->file_ = std::move(file);
   auto region = map_file(path, segment->file_.get(), h.file_bytes);
@@ -274,9 +268,7 @@ Result<std::shared_ptr<Segment>> Segment::map(const std::string& pond, sys::Fd f
 
 Status Segment::attach(const Header& checked) {
   base_ = static_cast<char*>(region_.get_address());
-  bytes_ = checked.file_bytes, limit_ = checked.limit_bytes;
-  min_page_ = checked.min_page_bytes, max_page_ = checked.max_page_bytes,
-  max_participants_ = checked.max_participants;
+  bytes_ = checked.file_bytes, fixed_ = fixed_of(checked);
   uses_membarrier_ = !checked.no_membarrier;
   for (int i = 0; i < kTables; i++)
     offset_[i] = checked.table[i].offset, capacity_[i] = checked.table[i].capacity;

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "fixed.h"
 #include "headpond/options.h"
 #include "headpond/status.h"
 #include "layout.h"
@@ -27,10 +28,11 @@ class Segment {
 
   /// Makes a new segment, has it filled, and gives it its name; `exists` if it is taken. What `fill` answers, if that is not ok: then there is none.
   static Result<std::shared_ptr<Segment>> create(
-      const std::string& pond, const Options& options, const StateFolder& state,
+      const std::string& pond, const Fixed& fixed, const StateFolder& state,
       const std::function<Status(const std::shared_ptr<Segment>&)>& fill);
-  /// Is it a segment of ours, of before the last boot? Then nobody is attached to it, and nobody can be.
-  static bool of_old_boot(const sys::Fd& file);
+  /// Is it a segment of ours whose name is all that is left: of before the last boot, or removed by one who was killed before the name went?
+  /// Whoever opens the pond next takes the name away. Nobody attaches to it.
+  static bool is_over(const sys::Fd& file);
   /// Opens by name: owner, mode, links and kind are checked. `not_found` if there is none.
   static Result<sys::Fd> open_file(const std::string& pond);
   /// Checks the header and maps that file. An explicit option that differs from what the creator fixed is `exists`.
@@ -44,10 +46,11 @@ class Segment {
   void forget_file() { file_.reset(); }  // in a forked child
   Header& header() const { return *header_; }
   bool uses_membarrier() const { return uses_membarrier_; }
-  std::uint32_t min_page_bytes() const { return min_page_; }
-  std::uint32_t max_page_bytes() const { return max_page_; }
-  std::uint64_t limit_bytes() const { return limit_; }
-  std::uint32_t max_participants() const { return max_participants_; }
+  std::uint32_t min_page_bytes() const { return fixed_.min_page_bytes; }
+  std::uint32_t max_page_bytes() const { return fixed_.max_page_bytes; }
+  std::uint64_t limit_bytes() const { return fixed_.limit_bytes; }
+  std::uint32_t max_participants() const { return fixed_.max_participants; }
+  const Fixed& fixed() const { return fixed_; }
   std::uint64_t capacity(Table table) const { return capacity_[static_cast<int>(table)]; }
 
   SectionWords& section(std::uint32_t i) const { return at<SectionWords>(Table::sections, i); }
@@ -107,9 +110,9 @@ class Segment {
   Header* header_ = nullptr;
   LifeEntry* lives_ = nullptr;
   char* pages_ = nullptr;
-  std::uint64_t bytes_ = 0, limit_ = 0;
+  std::uint64_t bytes_ = 0;
   std::uint64_t offset_[kTables] = {}, capacity_[kTables] = {};
-  std::uint32_t min_page_ = 0, max_page_ = 0, max_participants_ = 0;
+  Fixed fixed_;
   bool uses_membarrier_ = true;
 };
 

@@ -16,26 +16,13 @@ std::string default_home() {
   return home.empty() ? std::string() : home + "/.local/state/headpond";
 }
 
-Status failed(const std::string& path, const char* what, int error) {
-  const bool forbidden = error == EACCES || error == EPERM || error == EROFS,
-             no_room = error == ENOSPC || error == EDQUOT;
-  const char* cure = forbidden ? "; every process of a pond must be able to write its folder: set "
-                                 "HEADPOND_HOME to one that it may write"
-                     : no_room ? "; make room"
-                               : "";
-  return {forbidden ? Code::permission
-          : no_room ? Code::full
-                    : Code::system,
-          path + ": cannot " + what + ": " + std::strerror(error) + cure, error};
-}
-
 Status make_parents(const std::filesystem::path& folder) {
   std::filesystem::path at;
   for (const auto& part : folder) {
     at /= part;
     if (int error = sys::make_folder(at.string(), 0700);
         error && error != EEXIST && error != EROFS && error != EACCES)
-      return failed(at.string(), "make the folder", error);
+      return StateFolder::failed(at.string(), "make the folder", error);
   }
   return {};
 }
@@ -115,6 +102,19 @@ Result<sys::Fd> StateFolder::exclusive() const {
         mine.device == named.device)
       return lock;
   }
+}
+
+Status StateFolder::failed(const std::string& path, const char* what, int error) {
+  const bool forbidden = error == EACCES || error == EPERM || error == EROFS,
+             no_room = error == ENOSPC || error == EDQUOT;
+  const char* cure = forbidden ? "; every process of a pond must be able to write its folder: set "
+                                 "HEADPOND_HOME to one that it may write"
+                     : no_room ? "; make room"
+                               : "";
+  return {forbidden ? Code::permission
+          : no_room ? Code::full
+                    : Code::system,
+          path + ": cannot " + what + ": " + std::strerror(error) + cure, error};
 }
 
 bool StateFolder::is_same() const {

@@ -31,6 +31,8 @@ class StateFolder {
   Result<sys::Fd> exclusive() const;
   /// Is the folder of that name still the one that was opened?
   bool is_same() const;
+  /// What the system answered for a file in it, with a cure.
+  static Status failed(const std::string& path, const char* what, int error);
   /// Removes the lock file and, if it is empty then, the folder. REQUIRES: exclusive() is held.
   Status discard() const;
 

@@ -104,6 +104,21 @@ int sync_folder(const std::string& path) {
   if (int error = open_folder(path, folder)) return error;
   return retried([&] { return ::fsync(folder.get()); }) ? errno : 0;
 }
+std::string next_of(const std::string& path) { return path + ".next"; }
+int replace_file(const std::string& path, std::string_view bytes) {
+  const std::string next = next_of(path);
+  int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
+  Fd fd(retried([&] { return ::open(next.c_str(), flags, 0600); }));
+  if (!fd) return errno;
+  for (std::size_t done = 0; done < bytes.size();) {
+    auto n = retried([&] { return ::write(fd.get(), bytes.data() + done, bytes.size() - done); });
+    if (n < 0) return errno;
+    done += static_cast<std::size_t>(n);
+  }
+  if (retried([&] { return ::fsync(fd.get()); })) return errno;
+  if (int error = rename(next, path)) return error;
+  return sync_folder(path.substr(0, path.rfind('/')));
+}
 int open_folder(const std::string& path, Fd& out) {
   Fd fd(retried([&] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW); }));
   if (!fd) return errno;
@@ -124,6 +139,9 @@ int give_name(const Fd& file, const std::string& path) {
   char self[64];
   std::snprintf(self, sizeof self, "/proc/self/fd/%d", file.get());
   return ::linkat(AT_FDCWD, self, AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) ? errno : 0;
+}
+int rename(const std::string& from, const std::string& to) {
+  return ::rename(from.c_str(), to.c_str()) ? errno : 0;
 }
 int remove_name(const std::string& path) { return ::unlink(path.c_str()) ? errno : 0; }
 int remove_folder(const std::string& path) { return ::rmdir(path.c_str()) ? errno : 0; }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <ctime>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -41,10 +42,15 @@ int open_file(const std::string& path, bool create, Fd& out);  // read-write, 06
 int create_file(const std::string& path);                      // 0600, O_EXCL: EEXIST if there is one
 int open_folder(const std::string& path, Fd& out);             // O_NOFOLLOW
 int sync_folder(const std::string& path);                      // its names are on disk
+/// The file of that name has these bytes, 0600, or what it had before: also after a power cut. REQUIRES: one caller at a time. Who is killed may
+/// leave next_of() it, which the next one overwrites.
+int replace_file(const std::string& path, std::string_view bytes);
+std::string next_of(const std::string& path);
 int make_folder(const std::string& path, std::uint32_t mode);
 int create_unnamed(const std::string& folder, Fd& out);  // a file without a name, 0600
 int give_name(const Fd& file, const std::string& path);  // EEXIST if it is taken
 int remove_name(const std::string& path);
+int rename(const std::string& from, const std::string& to);  // replaces what is there
 int remove_folder(const std::string& path);
 int describe(const Fd& file, FileInfo& out);
 int describe(const std::string& path, FileInfo& out);  // of a symbolic link itself

@@ -236,7 +236,12 @@ struct TierOptions {
 /// Opens or makes the tier of a folder. Opening takes the locks, so it may answer `timeout`. `unsupported`: a newer headpond made it.
 Result<std::unique_ptr<Tier>> open_tier(const TierOptions& options, std::uint64_t deadline_us);
 
-/// Removes the tier's files from a folder. REQUIRES: nobody has it open, and nobody can open it.
+/// Does the folder hold a tier? Not if its removal was begun.
+bool has_tier(const std::string& folder);
+/// Removes the tier's files from a folder, as one step: killed or refused it leaves all of it, or what has_tier() calls none and end_removal() takes
+/// away. REQUIRES: nobody has it open, and nobody can open it.
 Status remove_tier(const std::string& folder);
+/// Goes on with a removal that was begun, if one was. REQUIRES: as above.
+Status end_removal(const std::string& folder);
 
 }  // namespace headpond::internal

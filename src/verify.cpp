@@ -1,9 +1,10 @@
-// Walks the whole segment and checks I1 to I20 of layout.h, and what is in the durable tier as far as the segment says that there is something. Others go on meanwhile, so what looks wrong is looked at again before it is said.
+// Walks the whole segment and checks I1 to I21 of layout.h, and what is in the durable tier as far as the segment says that there is something. Others go on meanwhile, so what looks wrong is looked at again before it is said.
 #include <algorithm>
 #include <map>
 #include <set>
 
 #include "each.h"
+#include "fixed.h"
 #include "gap.h"
 #include "pages.h"
 #include "pond_access.h"
@@ -58,6 +59,7 @@ class Verifier {
     }
     if (Status looked = allocator(out); !looked) return looked;
     participants(out);
+    fixed(out);
     ids(out);
     for (const Gap& gap : gaps_)
       if (Status read = rows(gap, out); !read) return read;
@@ -310,6 +312,18 @@ class Verifier {
     for (std::uint32_t i = 0; i < kSections; i++)
       if (segment_.section(i).entries.load() > kUndoRecords)
         out.problems.push_back("I7: the journal of section " + std::to_string(i) + " is damaged");
+  }
+
+  void fixed(Findings& out) {
+    auto folder = StateFolder::open(me_.pond->name(), me_.pond->options().state_home, false);
+    if (!folder) return out.problems.push_back("I21: " + folder.status().text());
+    auto kept = read_fixed(*folder);
+    if (!kept)
+      out.problems.push_back("I21: " + kept.status().text());
+    else if (*kept != segment_.fixed())
+      out.problems.push_back(
+          "I21: " + folder->path() +
+          " has not what the pond was created with, and would not give it back after a reboot");
   }
 
   ThreadContext& me_;

@@ -42,6 +42,8 @@ struct QueueOptions {
   /// passed by a sixteenth.
   std::uint64_t max_items = 0;
   std::uint64_t max_bytes = 0;
+
+  bool operator==(const QueueOptions&) const = default;
 };
 
 /// Limits of one scope: the sum over its queues, below 2^62. 0: no limit.
@@ -64,7 +66,8 @@ struct GcOptions {
 };
 
 /// How a pond is opened. What the creator fixes is marked (fixed): another explicit value when attaching is the error `exists`; no value
-/// takes what is there.
+/// takes what is there. It is kept in the pond's folder, too: whoever makes the segment anew, because a reboot took it, has what was fixed, but for
+/// what he says explicitly, which holds from then on.
 struct Options {
   /// (fixed) Bytes of pages that the segment may use; the file is sparse and takes what is used. 1 MiB to 64 GiB, a multiple of 1 MiB.
   /// Default 256 MiB.
@@ -75,8 +78,8 @@ struct Options {
   /// Defaults 1 KiB and 64 KiB.
   std::optional<std::uint32_t> min_page_bytes = std::nullopt;
   std::optional<std::uint32_t> max_page_bytes = std::nullopt;
-  /// (fixed) Defaults for queues made later; each can be changed by Queue::configure. Only the creator's count.
-  QueueOptions queue = {};
+  /// (fixed) Defaults for queues made later; each can be changed by Queue::configure. Default: no lease, no limits.
+  std::optional<QueueOptions> queue = std::nullopt;
 
   /// Where the pond's files live. Default $HEADPOND_HOME, else $XDG_STATE_HOME/headpond, else ~/.local/state/headpond; the pond gets a
   /// folder of its own there, mode 0700.

@@ -36,7 +36,7 @@ struct WorkerInfo {
 ///
 /// Rebuilt are queues and logs with the items that were spilled or pushed `durable`, in their order and under their ids, and not acked; an ack
 /// in memory alone may be forgotten. So are settings of queues and scopes, and the cursors of logs, as they were saved: see Queue::configure() and
-/// Log::commit(). Options that are marked (fixed) are those of the open() that rebuilt it. Gone are the items in memory alone, which leaves no trace but
+/// Log::commit(). So is what its creator fixed: see Options. Gone are the items in memory alone, which leaves no trace but
 /// `lost_records` and `unknown_items`; and which records of a log were trimmed. Attempts of items that came from the journal count from 0 again.
 struct Recovered {
   std::uint64_t epoch = 0;          // 0: it was never rebuilt. Later ids are above epoch * 2^40

@@ -71,6 +71,10 @@ test_create_brings_a_lost_segment_back_with_the_limits_that_it_is_given() {
   equal 0 "$(figure pushed)" 'ids go on far above those that came back, which is no push'
   equal 3 "$(hp --json configure other | field max_attempts)"
   equal false "$(hp --json create | field rebuilt)"
+  rm "$HEADPOND_SHM"/*
+  equal 8388608 "$(hp --json stat | field limit_bytes)" 'as it was created'
+  equal 3 "$(hp --json configure another | field max_attempts)"
+  exits 3 hp create --max-attempts 4
   hp rm --keep-state
   hp create --limit 16MiB
   equal 16777216 "$(hp --json stat | field limit_bytes)"

@@ -33,7 +33,7 @@ int create(const Settings& settings, const CreateRequest& request) {
   options.max_participants = narrow(request.max_participants);
   options.min_page_bytes = narrow(request.min_page_bytes);
   options.max_page_bytes = narrow(request.max_page_bytes);
-  request.limits.apply(options.queue);
+  if (request.limits.any()) request.limits.apply(options.queue.emplace());
   const std::int64_t began_ms = wall_ms();
   // With the same options: if the segment is gone and the folder is not, this is what makes the pond anew.
   auto there = Pond::open_existing(settings.pond, options);
@@ -41,9 +41,6 @@ int create(const Settings& settings, const CreateRequest& request) {
   const Pond pond = existed ? need(std::move(there)) : need(Pond::open(settings.pond, options));
   const Stats stats = need(pond.stats());
   const bool rebuilt = existed && stats.recovered.at_ms >= began_ms;
-  if (existed && !rebuilt && request.limits.any())
-    say(fmt::format("pond {} exists: its defaults for queues stay as they are (configure changes a queue)",
-                    settings.pond));
   Output output;
   if (settings.json) {
     output.add(json_line({{"pond", settings.pond},
