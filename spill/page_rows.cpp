@@ -151,22 +151,30 @@ Status PageRows::erase(std::uint64_t stream, std::span<const std::uint64_t> firs
   });
 }
 
-Status PageRows::erase_upto(std::uint64_t stream, std::uint64_t seq, std::uint64_t deadline_us) {
-  if (stream >= kEnd) return {};
+Status PageRows::erase_upto(std::span<const std::uint64_t> streams, std::uint64_t seq,
+                            std::uint64_t deadline_us) {
   constexpr const char* doing = "erase pages";
-  for (;;) {
-    std::uint64_t erased = 0;
-    Status answer = database_.write(deadline_us, doing, [&](sqlite::Connection& connection) {
-      sqlite::Query query(
-          connection,
-          "DELETE FROM page WHERE id IN (SELECT id FROM page WHERE stream = ?1 AND first <= ?2 "
-          "AND last <= ?2 ORDER BY first LIMIT ?3)");
-      query.with(stream).with(capped(seq)).with(kRowsErasedAtOnce).run();
-      erased = query.fault() ? 0 : connection.changes();
-      return database_.failed(query.fault(), doing);
+  for (std::size_t at = 0; at < streams.size();) {
+    std::size_t next = at;
+    Status answer = database_.write(deadline_us, doing, [&](sqlite::Connection& connection) -> Status {
+      std::uint64_t left = kRowsErasedAtOnce;
+      for (next = at; next < streams.size(); next++) {
+        if (streams[next] >= kEnd) continue;
+        sqlite::Query query(
+            connection,
+            "DELETE FROM page WHERE id IN (SELECT id FROM page WHERE stream = ?1 AND first <= ?2 "
+            "AND last <= ?2 ORDER BY first LIMIT ?3)");
+        if (auto fault = query.with(streams[next]).with(capped(seq)).with(left).run())
+          return database_.failed(fault, doing);
+        left -= std::min(left, connection.changes());
+        if (left == 0) break;  // of this stream there may be more
+      }
+      return {};
     });
-    if (!answer || erased < kRowsErasedAtOnce) return answer;
+    if (!answer) return answer;
+    at = next;
   }
+  return {};
 }
 
 Result<TierTotals> PageRows::totals(std::uint64_t stream, std::uint64_t first, std::uint64_t last,

@@ -26,7 +26,7 @@ class PageRows {
   Result<TierRow> load_from(std::uint64_t stream, std::uint64_t at_least, std::uint64_t deadline_us);
   Result<TierRow> load_holding(std::uint64_t stream, std::uint64_t seq, std::uint64_t deadline_us);
   Status erase(std::uint64_t stream, std::span<const std::uint64_t> firsts, std::uint64_t deadline_us);
-  Status erase_upto(std::uint64_t stream, std::uint64_t seq, std::uint64_t deadline_us);
+  Status erase_upto(std::span<const std::uint64_t> streams, std::uint64_t seq, std::uint64_t deadline_us);
   Result<TierTotals> totals(std::uint64_t stream, std::uint64_t first, std::uint64_t last,
                             std::uint64_t deadline_us);
   Status list(std::uint64_t stream, const std::function<Status(const TierSpan&)>& visit,

@@ -22,18 +22,21 @@ Status SqliteTier::declare(const TierNames& names, std::uint64_t deadline_us) {
 Status SqliteTier::declare_all(std::span<const TierNames> names, std::uint64_t deadline_us) {
   return names_.declare(names, deadline_us);
 }
-Status SqliteTier::clear(std::uint64_t stream, std::uint64_t upto, std::uint64_t deadline_us) {
-  return names_.clear(stream, upto, deadline_us);
+Status SqliteTier::clear(std::span<const std::uint64_t> streams, std::uint64_t upto,
+                         std::uint64_t deadline_us) {
+  return names_.clear(streams, upto, deadline_us);
 }
-Status SqliteTier::forget(std::uint64_t stream, std::uint64_t deadline_us) {
-  auto left = pages_.totals(stream, 0, UINT64_MAX, deadline_us);
-  if (!left) return left.status();
-  if (left->rows)
-    return {Code::busy,
-            files_.pages_path() + ": stream " + std::to_string(stream) + " has rows; erase them first"};
+Status SqliteTier::forget(std::span<const std::uint64_t> streams, std::uint64_t deadline_us) {
+  for (std::uint64_t stream : streams) {
+    auto left = pages_.totals(stream, 0, UINT64_MAX, deadline_us);
+    if (!left) return left.status();
+    if (left->rows)
+      return {Code::busy,
+              files_.pages_path() + ": stream " + std::to_string(stream) + " has rows; erase them first"};
+  }
   // The rows' end must not be undone by a power cut: a row without a name is damage.
   if (Status safe = pages_.barrier(deadline_us); !safe) return safe;
-  return names_.forget(stream, deadline_us);
+  return names_.forget(streams, deadline_us);
 }
 Result<std::vector<TierNames>> SqliteTier::streams(std::uint64_t deadline_us) {
   return names_.all(deadline_us);
@@ -73,8 +76,9 @@ Status SqliteTier::erase(std::uint64_t stream, std::span<const std::uint64_t> fi
                          std::uint64_t deadline_us) {
   return pages_.erase(stream, firsts, deadline_us);
 }
-Status SqliteTier::erase_upto(std::uint64_t stream, std::uint64_t seq, std::uint64_t deadline_us) {
-  return pages_.erase_upto(stream, seq, deadline_us);
+Status SqliteTier::erase_upto(std::span<const std::uint64_t> streams, std::uint64_t seq,
+                              std::uint64_t deadline_us) {
+  return pages_.erase_upto(streams, seq, deadline_us);
 }
 Result<TierTotals> SqliteTier::totals(std::uint64_t stream, std::uint64_t first, std::uint64_t last,
                                       std::uint64_t deadline_us) {

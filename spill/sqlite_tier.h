@@ -25,8 +25,9 @@ class SqliteTier final : public Tier {
 
   Status declare(const TierNames& names, std::uint64_t deadline_us) override;
   Status declare_all(std::span<const TierNames> names, std::uint64_t deadline_us) override;
-  Status clear(std::uint64_t stream, std::uint64_t upto, std::uint64_t deadline_us) override;
-  Status forget(std::uint64_t stream, std::uint64_t deadline_us) override;
+  Status clear(std::span<const std::uint64_t> streams, std::uint64_t upto,
+               std::uint64_t deadline_us) override;
+  Status forget(std::span<const std::uint64_t> streams, std::uint64_t deadline_us) override;
   Result<std::vector<TierNames>> streams(std::uint64_t deadline_us) override;
   Result<std::vector<TierSetting>> settings(std::uint64_t deadline_us) override;
 
@@ -38,7 +39,8 @@ class SqliteTier final : public Tier {
   Result<TierRow> load_holding(std::uint64_t stream, std::uint64_t seq, std::uint64_t deadline_us) override;
   Status erase(std::uint64_t stream, std::span<const std::uint64_t> firsts,
                std::uint64_t deadline_us) override;
-  Status erase_upto(std::uint64_t stream, std::uint64_t seq, std::uint64_t deadline_us) override;
+  Status erase_upto(std::span<const std::uint64_t> streams, std::uint64_t seq,
+                    std::uint64_t deadline_us) override;
   Result<TierTotals> totals(std::uint64_t stream, std::uint64_t first, std::uint64_t last,
                             std::uint64_t deadline_us) override;
   Status list(std::uint64_t stream, const std::function<Status(const TierSpan&)>& visit,

@@ -49,29 +49,41 @@ Status StreamNames::declare_one(sqlite::Connection& connection, const TierNames&
   return database_.failed(query.run(), kDeclare);
 }
 
-Status StreamNames::clear(std::uint64_t stream, std::uint64_t upto, std::uint64_t deadline_us) {
-  if (stream >= kEnd) return Code::not_found;
-  constexpr const char* doing = "clear a stream";
-  return database_.write(deadline_us, doing, [&](sqlite::Connection& connection) -> Status {
-    sqlite::Query query(connection, "UPDATE stream SET cleared_upto = max(cleared_upto, ?2) WHERE id = ?1");
-    if (auto fault = query.with(stream).with(std::min(upto, kEnd - 1)).run())
-      return database_.failed(fault, doing);
-    return connection.changes() ? Status() : Status(Code::not_found);
-  });
+Status StreamNames::clear(std::span<const std::uint64_t> streams, std::uint64_t upto,
+                          std::uint64_t deadline_us) {
+  return change_each(
+      streams, "clear a stream", deadline_us, [&](sqlite::Connection& connection, std::uint64_t stream) {
+        sqlite::Query query(connection,
+                            "UPDATE stream SET cleared_upto = max(cleared_upto, ?2) WHERE id = ?1");
+        return query.with(stream).with(std::min(upto, kEnd - 1)).run();
+      });
 }
 
-Status StreamNames::forget(std::uint64_t stream, std::uint64_t deadline_us) {
-  if (stream >= kEnd) return Code::not_found;
+Status StreamNames::forget(std::span<const std::uint64_t> streams, std::uint64_t deadline_us) {
   if (database_.forked()) return Code::forked;  // before the mutex, as in known()
-  constexpr const char* doing = "forget a stream";
   {
     std::lock_guard lock(mutex_);
-    known_.erase(stream);
+    for (std::uint64_t stream : streams) known_.erase(stream);
   }
+  return change_each(streams, "forget a stream", deadline_us,
+                     [](sqlite::Connection& connection, std::uint64_t stream) {
+                       sqlite::Query query(connection, "DELETE FROM stream WHERE id = ?1");
+                       return query.with(stream).run();
+                     });
+}
+
+// `not_found`: no row was there for any of them.
+template <class Change>
+Status StreamNames::change_each(std::span<const std::uint64_t> streams, const char* doing,
+                                std::uint64_t deadline_us, Change change) {
   return database_.write(deadline_us, doing, [&](sqlite::Connection& connection) -> Status {
-    sqlite::Query query(connection, "DELETE FROM stream WHERE id = ?1");
-    if (auto fault = query.with(stream).run()) return database_.failed(fault, doing);
-    return connection.changes() ? Status() : Status(Code::not_found);
+    std::uint64_t changed = 0;
+    for (std::uint64_t stream : streams) {
+      if (stream >= kEnd) continue;
+      if (auto fault = change(connection, stream)) return database_.failed(fault, doing);
+      changed += connection.changes();
+    }
+    return changed ? Status() : Status(Code::not_found);
   });
 }
 

@@ -16,14 +16,17 @@ class StreamNames {
   explicit StreamNames(Database& database) : database_(database) {}
 
   Status declare(std::span<const TierNames> names, std::uint64_t deadline_us);
-  Status clear(std::uint64_t stream, std::uint64_t upto, std::uint64_t deadline_us);
-  Status forget(std::uint64_t stream, std::uint64_t deadline_us);
+  Status clear(std::span<const std::uint64_t> streams, std::uint64_t upto, std::uint64_t deadline_us);
+  Status forget(std::span<const std::uint64_t> streams, std::uint64_t deadline_us);
   Result<std::vector<TierNames>> all(std::uint64_t deadline_us);
   /// Ok if it is declared, by whatever process; `invalid` if not.
   Status known(std::uint64_t stream, std::uint64_t deadline_us);
 
  private:
   Status declare_one(sqlite::Connection& connection, const TierNames& names);
+  template <class Change>
+  Status change_each(std::span<const std::uint64_t> streams, const char* doing, std::uint64_t deadline_us,
+                     Change change);
 
   Database& database_;
   std::mutex mutex_;

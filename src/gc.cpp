@@ -1,6 +1,7 @@
 #include "gc.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <span>
 
@@ -16,15 +17,12 @@ namespace {
 
 std::uint64_t us(milliseconds time) { return static_cast<std::uint64_t>(time.count()) * 1000; }
 
-struct Ended {
-  const Key* key;
-  Parked kept;
-};
+constexpr std::size_t kDroppedAtOnce = 256;  // some ms of the journal's lock
 
 /// Of logs that are ending, or of which there are none.
-std::vector<Orphan> orphans_of(std::span<const Directory::Listed> entries, std::span<const Ended> logs) {
+std::vector<Orphan> orphans_of(std::span<const Directory::Listed> entries, std::span<const Ending> logs) {
   std::map<std::string, std::uint64_t> last_use;
-  for (const Ended& log : logs) last_use[log.key->encoded()] = log.kept.last_use;
+  for (const Ending& log : logs) last_use[log.key->encoded()] = log.kept.last_use;
   std::vector<Orphan> out;
   for (const Directory::Listed& entry : entries) {
     if (entry.key.kind != Kind::cursor) continue;
@@ -37,31 +35,40 @@ std::vector<Orphan> orphans_of(std::span<const Directory::Listed> entries, std::
 /// Parked names that were last used that long ago. What is used meanwhile stays. A log's cursors go while it is ending, all in one commit: who is killed
 /// among them leaves a name that is ending, which the next one finds.
 Status drop_parked(ThreadContext& me, std::uint64_t idle_us, GcResult& out) {
-  Directory directory(me);
-  auto entries = directory.list();
+  auto entries = Directory(me).list();
   if (!entries) return entries.status();
-  std::uint64_t now = sys::coarse_us();
-  std::vector<Ended> logs;
-  auto finish = [&](const Ended& ended) -> Status {
-    if (Status finished = finish_clear(me, *ended.key, ended.kept, false); !finished) return finished;
-    out.dropped++, out.dropped_items += ended.kept.items();
-    return {};
+  const std::uint64_t now = sys::coarse_us();
+  std::vector<ToClear> some;
+  std::vector<Ending> ending, logs;
+  auto finish = [&](std::span<const Ending> ended) {
+    std::size_t finished = 0;
+    Status done = finish_clear(me, ended, false, finished);
+    for (const Ending& name : ended.first(finished)) out.dropped++, out.dropped_items += name.kept.items();
+    return done;
+  };
+  auto drop_some = [&]() -> Status {
+    ending.clear();
+    Status begun = begin_clear(me, some, ending);
+    some.clear();
+    if (!begun) return begun;
+    auto is_queue = [](const Ending& name) { return name.key->kind != Kind::log; };
+    auto queues_end = std::stable_partition(ending.begin(), ending.end(), is_queue);
+    logs.insert(logs.end(), std::move_iterator(queues_end), std::move_iterator(ending.end()));
+    ending.erase(queues_end, ending.end());
+    return finish(ending);
   };
   for (const Directory::Listed& entry : *entries) {
     if (!entry.stream.is_parked() || entry.parked.last_use + idle_us > now) continue;
-    auto kept = begin_clear(me, entry.key, entry.parked.last_use);
-    if (!kept && kept.code() != Code::busy) return kept.status();
-    if (!kept) continue;
-    Ended ended{&entry.key, std::move(*kept)};
-    if (entry.key.kind == Kind::log)
-      logs.push_back(std::move(ended));
-    else if (Status finished = finish(ended); !finished)
-      return finished;
+    some.push_back({&entry.key, entry.parked.last_use});
+    if (some.size() < kDroppedAtOnce) continue;
+    if (Status dropped = drop_some(); !dropped) return dropped;
   }
-  if (logs.empty()) return {};
+  if (Status dropped = drop_some(); !dropped || logs.empty()) return dropped;
   if (Status dropped = drop_orphans(me, orphans_of(*entries, logs)); !dropped) return dropped;
-  for (const Ended& log : logs)
-    if (Status finished = finish(log); !finished) return finished;
+  for (std::size_t at = 0; at < logs.size(); at += kDroppedAtOnce)
+    if (Status dropped = finish(std::span(logs).subspan(at, std::min(kDroppedAtOnce, logs.size() - at)));
+        !dropped)
+      return dropped;
   return {};
 }
 

@@ -101,7 +101,8 @@ class Leader {
       if (Status written = write(batch.entries, settings); !written) return written;
     finish_posts(me_, batch);
     header_.collected.store(batch.posted, std::memory_order_release);
-    header_.commit_records.store(static_cast<std::uint32_t>(batch.posts.size() + posts_waiting(me_)), std::memory_order_relaxed);
+    header_.commit_records.store(static_cast<std::uint32_t>(batch.posts.size() + posts_waiting(me_)),
+                                 std::memory_order_relaxed);
     // Whoever lets the lock go rings. Were they rung here, they would be back with their next posts before that, and sleep once more.
     if (trim_is_due()) {
       ring_waiters(header_);

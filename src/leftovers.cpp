@@ -99,8 +99,8 @@ Result<std::uint64_t> erase_leftovers(ThreadContext& me) {
     }
     if (!stream) {  // cleared, and its clearer did not live to erase them
       TierSide& side = me.pond->tier_side();
-      Status gone = side.mark_cleared(me, number);
-      if (gone.ok()) gone = side.forget_stream(me, number);
+      Status gone = side.mark_cleared(me, {&number, 1});
+      if (gone.ok()) gone = side.forget_streams(me, {&number, 1});
       if (!gone && gone.code() != Code::not_found) return gone;
       erased += rows.size();
       continue;

@@ -109,7 +109,7 @@ Status clear_rows(const Lane& lane, bool over) {
                 life = static_cast<std::uint32_t>(lane.binding.generation() << 2);
   if (!id || ((seen & ~3u) == life && (seen & 3) >= done)) return {};
   TierSide& side = lane.me.pond->tier_side();
-  Status gone = over ? side.forget_stream(lane.me, id) : side.erase_rows(lane.me, id);
+  Status gone = over ? side.forget_streams(lane.me, {&id, 1}) : side.erase_rows(lane.me, {&id, 1});
   if (gone.code() == Code::not_found) gone = {};  // this lane never spilled
   if (gone.ok()) lane.words.rows_gone.compare_exchange_strong(seen, life | done, std::memory_order_acq_rel);
   return gone;
@@ -155,7 +155,7 @@ static Status mark_lanes(ThreadContext& me, Binding stream, std::uint64_t upto) 
     Lane lane(me, stream, n);
     lane.any_state = true;
     std::uint64_t id = TierSide::id_if_current(lane);  // 0: it never spilled, or another has ended it
-    Status marked = id ? me.pond->tier_side().mark_cleared(me, id, upto) : Status();
+    Status marked = id ? me.pond->tier_side().mark_cleared(me, {&id, 1}, upto) : Status();
     if (!marked && marked.code() != Code::not_found) return marked;
     if (marked.ok() && upto == 0) return {};  // one is enough to know that it could
   }

@@ -138,11 +138,16 @@ class Tier {
   virtual Status declare(const TierNames& names, std::uint64_t deadline_us) = 0;
   /// The same for many, in one transaction: all or none.
   virtual Status declare_all(std::span<const TierNames> names, std::uint64_t deadline_us) = 0;
-  /// Records that ids up to this one of the stream are cleared. Power-safe; before their rows are erased, so that rows which a power
-  /// cut brings back are known for leftovers. `not_found`: no such stream.
-  virtual Status clear(std::uint64_t stream, std::uint64_t upto, std::uint64_t deadline_us) = 0;
-  /// Ends a stream: power-safe. `busy` while it has rows, `not_found` if it is not declared.
-  virtual Status forget(std::uint64_t stream, std::uint64_t deadline_us) = 0;
+  /// Records that ids up to this one of these streams are cleared, in one transaction. Power-safe; before their rows are erased, so that rows which
+  /// a power cut brings back are known for leftovers. `not_found`: none of them is declared.
+  virtual Status clear(std::span<const std::uint64_t> streams, std::uint64_t upto,
+                       std::uint64_t deadline_us) = 0;
+  Status clear(std::uint64_t stream, std::uint64_t upto, std::uint64_t deadline_us) {
+    return clear({&stream, 1}, upto, deadline_us);
+  }
+  /// Ends streams, in one transaction: power-safe. `busy` while one has rows: then none ends. `not_found`: none of them is declared.
+  virtual Status forget(std::span<const std::uint64_t> streams, std::uint64_t deadline_us) = 0;
+  Status forget(std::uint64_t stream, std::uint64_t deadline_us) { return forget({&stream, 1}, deadline_us); }
   /// All declared streams, by id.
   virtual Result<std::vector<TierNames>> streams(std::uint64_t deadline_us) = 0;
   /// All settings and cursors. `corruption` if one is damaged.
@@ -167,9 +172,13 @@ class Tier {
   /// Erases the rows that begin there, in one transaction; absent ones are fine.
   virtual Status erase(std::uint64_t stream, std::span<const std::uint64_t> firsts,
                        std::uint64_t deadline_us) = 0;
-  /// Erases the rows that end there or before. At most some thousand a transaction, so that others get their turn: a kill may leave a
-  /// part, and the call can be repeated.
-  virtual Status erase_upto(std::uint64_t stream, std::uint64_t seq, std::uint64_t deadline_us) = 0;
+  /// Erases the rows of these streams that end there or before. At most some thousand a transaction, so that others get their turn: a kill may leave
+  /// a part, and the call can be repeated.
+  virtual Status erase_upto(std::span<const std::uint64_t> streams, std::uint64_t seq,
+                            std::uint64_t deadline_us) = 0;
+  Status erase_upto(std::uint64_t stream, std::uint64_t seq, std::uint64_t deadline_us) {
+    return erase_upto({&stream, 1}, seq, deadline_us);
+  }
   /// Of the rows wholly within [first, last].
   virtual Result<TierTotals> totals(std::uint64_t stream, std::uint64_t first, std::uint64_t last,
                                     std::uint64_t deadline_us) = 0;

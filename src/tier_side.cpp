@@ -190,23 +190,23 @@ void TierSide::erase_forgotten(ThreadContext& me, bool all) {
                                         ": rows whose items are done cannot be erased yet: " + failed.text());
 }
 
-Status TierSide::mark_cleared(ThreadContext& me, std::uint64_t stream, std::uint64_t upto) {
+Status TierSide::mark_cleared(ThreadContext& me, Streams streams, std::uint64_t upto) {
   auto open = tier(me);
-  return open ? (*open)->clear(stream, upto, sys::precise_us() + kStorePatienceUs) : open.status();
+  return open ? (*open)->clear(streams, upto, sys::precise_us() + kStorePatienceUs) : open.status();
 }
 
-Status TierSide::erase_rows(ThreadContext& me, std::uint64_t stream) {
+Status TierSide::erase_rows(ThreadContext& me, Streams streams) {
   auto open = tier(me);
   note_erased();
-  return open ? (*open)->erase_upto(stream, kAllIds, sys::precise_us() + kStorePatienceUs) : open.status();
+  return open ? (*open)->erase_upto(streams, kAllIds, sys::precise_us() + kStorePatienceUs) : open.status();
 }
 
-Status TierSide::forget_stream(ThreadContext& me, std::uint64_t stream) {
-  Status erased = erase_rows(me, stream);
-  // What the journal has of it is known for cleared by its name: who trims the journal forgets that.
+Status TierSide::forget_streams(ThreadContext& me, Streams streams) {
+  Status erased = erase_rows(me, streams);
+  // What the journal has of them is known for cleared by their names: who trims the journal forgets these.
   if (!erased || me.pond->segment().header().journal_used.load(std::memory_order_acquire)) return erased;
   auto open = tier(me);
-  return open ? (*open)->forget(stream, sys::precise_us() + kStorePatienceUs) : open.status();
+  return open ? (*open)->forget(streams, sys::precise_us() + kStorePatienceUs) : open.status();
 }
 
 bool TierSide::save_is_due() {

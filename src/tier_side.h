@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -54,13 +55,14 @@ class TierSide {
   /// Erases what was forgotten, if there is enough of it or `all`. An error is said, and the rows are kept for the next time.
   void erase_forgotten(ThreadContext& me, bool all);
 
-  /// Power-safe: rows of this stream, as the tier knows it, with ids up to this one are leftovers from here on. `not_found`: it is not declared.
+  using Streams = std::span<const std::uint64_t>;
+  /// Power-safe: rows of these streams, as the tier knows them, with ids up to this one are leftovers from here on. `not_found`: none is declared.
   /// 0: changes nothing, but tells whether the tier could.
-  Status mark_cleared(ThreadContext& me, std::uint64_t stream, std::uint64_t upto = kAllIds);
-  /// Erases all its rows.
-  Status erase_rows(ThreadContext& me, std::uint64_t stream);
-  /// The same, then forgets its name. `not_found`: it was forgotten before. REQUIRES: marked, and nobody can store a row of it any more.
-  Status forget_stream(ThreadContext& me, std::uint64_t stream);
+  Status mark_cleared(ThreadContext& me, Streams streams, std::uint64_t upto = kAllIds);
+  /// Erases all their rows.
+  Status erase_rows(ThreadContext& me, Streams streams);
+  /// The same, then forgets their names. `not_found`: they were forgotten before. REQUIRES: marked, and nobody can store a row of them any more.
+  Status forget_streams(ThreadContext& me, Streams streams);
 
   /// Rows were erased, by others than erase_forgotten() and erase_stream(): give_back_disk() will look.
   void note_erased() { erased_.store(true, std::memory_order_relaxed); }

@@ -107,56 +107,69 @@ Result<Binding> unpark(ThreadContext& me, const Key& key) {
 
 namespace {
 
-std::uint64_t lane_id(const Parked& parked, int n) { return parked.id << 4 | static_cast<std::uint64_t>(n); }
+/// What the durable tier calls the lanes of a stream.
+void add_lanes(const Parked& parked, std::vector<std::uint64_t>& out) {
+  for (int n = 0; parked.id && n < kLanes; n++)
+    if ((parked.mask | 1) >> n & 1) out.push_back(parked.id << 4 | static_cast<std::uint64_t>(n));
+}
 
-/// CLEAR of every lane; with `upto` 0 only whether the durable tier could say it.
-Status mark_lanes(ThreadContext& me, const Parked& parked, std::uint64_t upto) {
-  if (!parked.id) return {};
-  for (int n = 0; n < kLanes; n++) {
-    if (!((parked.mask | 1) >> n & 1)) continue;
-    Status marked = me.pond->tier_side().mark_cleared(me, lane_id(parked, n), upto);
-    if (!marked && marked.code() != Code::not_found) return marked;
-    if (marked.ok() && upto == 0) break;
-  }
-  return {};
+/// CLEAR of these; with `upto` 0 only whether the durable tier could say it.
+Status mark(ThreadContext& me, const std::vector<std::uint64_t>& lanes, std::uint64_t upto) {
+  if (lanes.empty()) return {};
+  Status marked = me.pond->tier_side().mark_cleared(me, lanes, upto);
+  return marked.code() == Code::not_found ? Status() : marked;
 }
 
 }  // namespace
 
-Result<Parked> begin_clear(ThreadContext& me, const Key& key, std::optional<std::uint64_t> if_last_used) {
+Status begin_clear(ThreadContext& me, std::span<const ToClear> names, std::vector<Ending>& ending) {
   Directory directory(me);
-  auto before = directory.parked(key);
-  if (!before) return before.code() == Code::not_found ? Status(Code::busy) : before.status();
+  std::vector<std::uint64_t> before, lanes;
+  for (const ToClear& name : names) {
+    auto parked = directory.parked(*name.key);
+    if (!parked && parked.code() != Code::not_found) return parked.status();
+    if (parked) add_lanes(*parked, before);
+  }
   // What cannot be taken back is not begun where the durable tier could not say it.
-  if (Status could = mark_lanes(me, *before, 0); !could) return could;
-  auto ending = directory.end_parked(key, if_last_used);
-  if (!ending) return ending.status();
-  if (Status marked = mark_lanes(me, *ending, kAllIds); !marked) return marked;
-  return ending;
+  if (Status could = mark(me, before, 0); !could) return could;
+  for (const ToClear& name : names) {
+    auto ended = directory.end_parked(*name.key, name.if_last_used);
+    if (!ended && ended.code() != Code::busy) return ended.status();
+    if (!ended) continue;
+    add_lanes(*ended, lanes);
+    ending.push_back({name.key, std::move(*ended)});
+  }
+  return mark(me, lanes, kAllIds);
 }
 
-Status finish_clear(ThreadContext& me, const Key& key, const Parked& ending, bool keep_name) {
-  auto retire = [&] { return Directory(me).retire_parked(key, keep_name); };
-  bool has_settings = !keep_name && ending.policy & (kSettings | kSavedMarks);
-  if (Status retired = has_settings ? drop_saved(me, key, retire) : retire(); !retired) return retired;
-  Status rows;
-  for (int n = 0; ending.id && n < kLanes; n++) {
-    if (!((ending.mask | 1) >> n & 1)) continue;
-    Status gone = me.pond->tier_side().forget_stream(me, lane_id(ending, n));
-    if (!gone && gone.code() != Code::not_found) rows = gone;
+Status finish_clear(ThreadContext& me, std::span<const Ending> ending, bool keep_name,
+                    std::size_t& finished) {
+  Status done;
+  std::vector<std::uint64_t> lanes;
+  for (finished = 0; finished < ending.size(); finished++) {
+    const Ending& name = ending[finished];
+    auto retire = [&] { return Directory(me).retire_parked(*name.key, keep_name); };
+    bool has_settings = !keep_name && name.kept.policy & (kSettings | kSavedMarks);
+    done = has_settings ? drop_saved(me, *name.key, retire) : retire();
+    if (!done) break;
+    add_lanes(name.kept, lanes);
   }
-  if (!rows)  // left over, for who sweeps the tier
+  Status rows = lanes.empty() ? Status() : me.pond->tier_side().forget_streams(me, lanes);
+  if (!rows && rows.code() != Code::not_found)  // left over, for who sweeps the tier
     me.pond->say(
         Severity::warning,
         "pond " + me.pond->name() + ": a cleared stream has rows that cannot be erased yet: " + rows.text());
-  return {};
+  return done;
 }
 
 Result<std::uint64_t> clear_parked(ThreadContext& me, const Key& key, bool keep_name) {
-  auto ending = begin_clear(me, key);
-  if (!ending) return ending.status();
-  if (Status finished = finish_clear(me, key, *ending, keep_name); !finished) return finished;
-  return ending->items();
+  std::vector<Ending> ending;
+  const ToClear name{&key};
+  if (Status begun = begin_clear(me, {&name, 1}, ending); !begun) return begun;
+  if (ending.empty()) return Code::busy;
+  std::size_t finished = 0;
+  if (Status done = finish_clear(me, ending, keep_name, finished); !done) return done;
+  return ending[0].kept.items();
 }
 
 }  // namespace headpond::internal

@@ -12,6 +12,9 @@
 // Below `dense_from`, the id of the tail, ids may be missing: rows of pages that were all done are gone. That none is lost says the gap's count of items.
 #pragma once
 
+#include <span>
+#include <vector>
+
 #include "directory.h"
 
 namespace headpond::internal {
@@ -24,9 +27,19 @@ Result<Binding> unpark(ThreadContext& me, const Key& key);
 /// parked. What the tier answers: the name is ending, and whoever comes by goes on with it.
 Result<std::uint64_t> clear_parked(ThreadContext& me, const Key& key, bool keep_name);
 
-/// The same in two steps, for who has something to do in between that whoever goes on with it finds to do, too. From the first on the name is ending; what
-/// it kept. `busy`: also if it was used since `if_last_used`.
-Result<Parked> begin_clear(ThreadContext& me, const Key& key, std::optional<std::uint64_t> if_last_used = {});
-Status finish_clear(ThreadContext& me, const Key& key, const Parked& ending, bool keep_name);
+/// The same of many names, in two steps, for who has something to do in between that whoever goes on with it finds to do, too. From the first on they are ending.
+/// Each step has one transaction in each database for all of them.
+struct ToClear {
+  const Key* key;  // outlives both steps
+  std::optional<std::uint64_t> if_last_used = {};
+};
+struct Ending {
+  const Key* key;
+  Parked kept;
+};
+/// Adds to `ending` those that are parked, and were not used since. Not ok: some of them are ending, and whoever comes by goes on with them.
+Status begin_clear(ThreadContext& me, std::span<const ToClear> names, std::vector<Ending>& ending);
+/// `finished`: so many of them are cleared, the first ones; all, if it answers ok.
+Status finish_clear(ThreadContext& me, std::span<const Ending> ending, bool keep_name, std::size_t& finished);
 
 }  // namespace headpond::internal

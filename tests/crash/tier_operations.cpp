@@ -265,6 +265,10 @@ std::vector<Operation> tier_operations() {
   for (int n = 1; n <= 40; n++) logged += " " + std::to_string(n) + "=" + std::to_string(n);
   park.state = "log", park.prepare = records(40), park.operate = gc({.spill_idle = 1ms}),
   park.allowed = {logged}, add(park);
+  // All in the same transactions, and each by itself.
+  park.state = "drop-several", park.prepare = [=](Stage& s) { s.push(1, 20), s.append(1, 40), park_all(s); },
+  park.operate = gc({.drop_idle = 1ms}), park.allowed = {run(1, 20) + logged, run(1, 20), logged, ""},
+  add(park);
   add({.name = "append",
        .state = "parked",
        .prepare = [=](Stage& s) { s.append(1, 40), park_all(s); },

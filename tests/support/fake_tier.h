@@ -81,20 +81,23 @@ class FakeTier final : public internal::Tier {
     for (const internal::TierNames& names : all) names_[names.stream] = names;
     return {};
   }
-  Status clear(std::uint64_t stream, std::uint64_t upto, std::uint64_t) override {
+  Status clear(std::span<const std::uint64_t> streams, std::uint64_t upto, std::uint64_t) override {
     std::lock_guard lock(mutex_);
     if (!erase_fault_.ok()) return erase_fault_;
-    if (!names_.count(stream)) return Code::not_found;
-    names_[stream].cleared_upto = std::max(names_[stream].cleared_upto, upto);
-    return {};
+    bool any = false;
+    for (std::uint64_t stream : streams)
+      if (auto at = names_.find(stream); at != names_.end())
+        any = true, at->second.cleared_upto = std::max(at->second.cleared_upto, upto);
+    return any ? Status() : Status(Code::not_found);
   }
-  Status forget(std::uint64_t stream, std::uint64_t) override {
+  Status forget(std::span<const std::uint64_t> streams, std::uint64_t) override {
     std::lock_guard lock(mutex_);
-    if (!names_.count(stream)) return Code::not_found;
-    if (auto at = rows_.lower_bound({stream, 0}); at != rows_.end() && at->first.first == stream)
-      return Code::busy;
-    names_.erase(stream);
-    return {};
+    std::size_t gone = 0;
+    for (std::uint64_t stream : streams)
+      if (auto at = rows_.lower_bound({stream, 0}); at != rows_.end() && at->first.first == stream)
+        return Code::busy;
+    for (std::uint64_t stream : streams) gone += names_.erase(stream);
+    return gone ? Status() : Status(Code::not_found);
   }
   Result<std::vector<internal::TierNames>> streams(std::uint64_t) override {
     std::lock_guard lock(mutex_);
@@ -166,11 +169,12 @@ class FakeTier final : public internal::Tier {
     for (std::uint64_t first : firsts) rows_.erase({stream, first});
     return {};
   }
-  Status erase_upto(std::uint64_t stream, std::uint64_t seq, std::uint64_t) override {
+  Status erase_upto(std::span<const std::uint64_t> streams, std::uint64_t seq, std::uint64_t) override {
     std::lock_guard lock(mutex_);
     if (!erase_fault_.ok()) return erase_fault_;
-    std::erase_if(rows_,
-                  [&](const auto& row) { return row.first.first == stream && row.second.last <= seq; });
+    for (std::uint64_t stream : streams)
+      std::erase_if(rows_,
+                    [&](const auto& row) { return row.first.first == stream && row.second.last <= seq; });
     return {};
   }
   Result<internal::TierTotals> totals(std::uint64_t stream, std::uint64_t first, std::uint64_t last,
