@@ -142,35 +142,53 @@ Result<std::unique_ptr<Tier>> open_tier(const TierOptions& options, std::uint64_
 namespace {
 
 // journal.db under this name says that all the rest goes: a new name needs no room on a full disk, and is one step.
-std::string going(const std::string& folder) { return folder + "/removed.db"; }
+std::string going(const std::string& folder) { return folder + "/journal.db-removed"; }
+std::string journal_in(const std::string& folder) { return folder + "/journal.db"; }
 
 bool is_there(const std::string& path) {
   sys::FileInfo info;
   return sys::describe(path, info) == 0;
 }
 
+Status sync(const std::string& folder) {
+  int error = sys::sync_folder(folder);
+  return error ? failed_call(folder, "sync the folder", error) : Status();
+}
+
+Status remove_rest(const std::string& folder, const std::function<Status()>& also) {
+  if (Status gone = also(); !gone) return gone;
+  for (const char* name :
+       {"/spill.db-shm", "/spill.db-wal", "/spill.db", "/journal.db-shm", "/journal.db-wal"})
+    if (int error = sys::remove_name(folder + name); error && error != ENOENT)
+      return failed_call(folder + name, "remove", error);
+  if (Status safe = sync(folder); !safe)
+    return safe;  // none of them comes back without what says that it goes
+  if (int error = sys::remove_name(going(folder)); error && error != ENOENT)
+    return failed_call(going(folder), "remove", error);
+  return sync(folder);
+}
+
 }  // namespace
 
 bool has_tier(const std::string& folder) {
-  return !is_there(going(folder)) && (is_there(folder + "/journal.db") || is_there(folder + "/spill.db"));
+  return is_there(journal_in(folder)) || (is_there(folder + "/spill.db") && !is_there(going(folder)));
 }
 
-Status remove_tier(const std::string& folder) {
-  const std::string journal = folder + "/journal.db";
-  if (!is_there(going(folder))) {
-    if (int error = sys::rename(journal, going(folder)); error && error != ENOENT)
-      return failed_call(journal, "rename", error);
-    if (int error = sys::sync_folder(folder)) return failed_call(folder, "sync the folder", error);
-  }
-  for (const char* name : {"/spill.db-shm", "/spill.db-wal", "/spill.db", "/journal.db-shm",
-                           "/journal.db-wal", "/journal.db", "/removed.db"})
-    if (int error = sys::remove_name(folder + name); error && error != ENOENT)
-      return failed_call(folder + name, "remove", error);
-  return {};
+Status remove_tier(const std::string& folder, const std::function<Status()>& also) {
+  if (int error = sys::rename(journal_in(folder), going(folder)); error && error != ENOENT)
+    return failed_call(journal_in(folder), "rename", error);
+  if (Status safe = sync(folder); !safe) return safe;
+  return remove_rest(folder, also);
 }
 
-Status end_removal(const std::string& folder) {
-  return is_there(going(folder)) ? remove_tier(folder) : Status();
+Status end_removal(const std::string& folder, const std::function<Status()>& also) {
+  if (!is_there(going(folder))) return {};
+  if (is_there(journal_in(folder)))
+    return {Code::corruption,
+            going(folder) +
+                ": says that the pond was being removed, and journal.db is there again: remove "
+                "this file to keep the pond, or `headpond rm` to end it"};
+  return remove_rest(folder, also);
 }
 
 }  // namespace headpond::internal

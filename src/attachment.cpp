@@ -159,8 +159,9 @@ Result<std::shared_ptr<Attachment>> Attachment::open(const std::string& pond, co
     auto state = StateFolder::open(pond, options.state_home, create);
     bool gone = !file || Segment::is_over(*file);
     if (gone && !create && !(state && has_tier(state->path())))
-      return file ? Status(Code::not_found,
-                           "pond " + pond + ": its segment was removed, or is of before the last boot")
+      return file ? Status(Code::not_found, "pond " + pond +
+                                                ": its segment was removed, or is of before the last boot "
+                                                "(`headpond rm` gives its memory back)")
                   : file.status();
     if (!state && create && state.code() == Code::not_found) continue;  // removed between two steps of ours
     if (!state) return state.status();
@@ -196,15 +197,21 @@ Result<std::shared_ptr<Attachment>> Attachment::open(const std::string& pond, co
       if (there != static_cast<bool>(file) ||
           (file && (sys::describe(*file, old) || old.inode != named.inode || old.device != named.device)))
         continue;
-      if (Status ended = end_removal(state->path()); !ended) return ended;
-      auto kept = read_fixed(*state);
+      if (!create && !has_tier(state->path())) continue;  // it was removed while we waited
+      if (Status ended = end_removal(state->path(), [&] { return forget_fixed(*state); }); !ended)
+        return ended;
+      auto kept = read_fixed(state->path());
       if (!kept) return kept.status();
       const Fixed fixed = kept->with(options);
+      if (Status good = fixed.check(); !good)
+        return Status(good.code(), good.text() + "; what is not asked for is what the pond in " +
+                                       state->path() + " was created with");
       auto made = Segment::create(pond, fixed, *state, [&](const std::shared_ptr<Segment>& fresh) {
         Status filled = rebuild(fresh, options, *state, rebuilt, tier);
         // before the segment has its name: what anybody can find is what the next one finds, too
-        if (filled && fixed != *kept) filled = write_fixed(*state, fixed);
-        if (filled && file) filled = Segment::remove(pond);  // the one that is over
+        if (filled) filled = keep_fixed(*state, fixed, fixed != *kept);
+        if (filled && file) filled = Segment::remove(pond, *file);  // the one that is over
+        if (filled.code() == Code::not_found) filled = {};          // it has no name any more; ours tells
         if (rebuilt) StateFolder::share(rebuilt);
         return filled;
       });

@@ -87,6 +87,7 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   std::uint32_t slot() const { return slot_; }
   ParticipantWords& participant() const { return *participant_; }
   const std::string& name() const { return segment_->pond(); }
+  const std::string& folder() const { return folder_; }
 
   /// ok, `removed` or `forked`. Two loads.
   Code usable() const {

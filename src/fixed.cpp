@@ -15,7 +15,7 @@ constexpr std::uint64_t kFormat = 1;
 constexpr std::size_t kMostBytes = 4096;  // of the file: a tenth is used
 
 // Written before the segment has its name (I21), and only while there is none.
-std::string path_of(const StateFolder& state) { return state.path() + "/options.json"; }
+std::string path_in(const std::string& folder) { return folder + "/options.json"; }
 
 /// visit(name, member) for each number of a Fixed or const Fixed but the lease, which has a unit.
 template <class F, class Visit>
@@ -66,7 +66,27 @@ Fixed Fixed::with(const Options& asked) const {
           .max_participants = asked.max_participants.value_or(max_participants),
           .min_page_bytes = asked.min_page_bytes.value_or(min_page_bytes),
           .max_page_bytes = asked.max_page_bytes.value_or(max_page_bytes),
-          .queue = asked.queue.value_or(queue)};
+          .queue = {.lease = asked.queue.lease.value_or(queue.lease),
+                    .max_attempts = asked.queue.max_attempts.value_or(queue.max_attempts),
+                    .max_items = asked.queue.max_items.value_or(queue.max_items),
+                    .max_bytes = asked.queue.max_bytes.value_or(queue.max_bytes)}};
+}
+
+std::string Fixed::differs_from(const Fixed& other) const {
+  std::string out;
+  auto compare = [&](const char* name, auto here, auto there) {
+    if (here != there && out.empty())
+      out = std::string(name) + " " + std::to_string(here) + ", not " + std::to_string(there);
+  };
+  compare("limit_bytes", limit_bytes, other.limit_bytes);
+  compare("max_participants", max_participants, other.max_participants);
+  compare("min_page_bytes", min_page_bytes, other.min_page_bytes);
+  compare("max_page_bytes", max_page_bytes, other.max_page_bytes);
+  compare("queue.lease (ms)", queue.lease.count(), other.queue.lease.count());
+  compare("queue.max_attempts", queue.max_attempts, other.queue.max_attempts);
+  compare("queue.max_items", queue.max_items, other.queue.max_items);
+  compare("queue.max_bytes", queue.max_bytes, other.queue.max_bytes);
+  return out;
 }
 
 Status Fixed::check() const {
@@ -94,8 +114,8 @@ Status check_queue(const QueueOptions& options) {
   return {};
 }
 
-Result<Fixed> read_fixed(const StateFolder& state) {
-  const std::string path = path_of(state);
+Result<Fixed> read_fixed(const std::string& folder) {
+  const std::string path = path_in(folder);
   sys::Fd file;
   if (int error = sys::open_file(path, false, file)) {
     if (error == ENOENT) return Fixed{};
@@ -109,16 +129,22 @@ Result<Fixed> read_fixed(const StateFolder& state) {
   return parse(path, text);
 }
 
-Status write_fixed(const StateFolder& state, const Fixed& fixed) {
+Status keep_fixed(const StateFolder& state, const Fixed& fixed, bool changed) {
+  const std::string path = path_in(state.path());
+  if (!changed) {
+    int error = sys::sync_folder(state.path());
+    return error ? StateFolder::failed(state.path(), "sync the folder", error) : Status();
+  }
   Json json = {{"format", kFormat}, {"queue_lease_ms", fixed.queue.lease.count()}};
   each_number(fixed, [&](const char* name, std::uint64_t value) { json[name] = value; });
-  if (int error = sys::replace_file(path_of(state), json.dump(2) + "\n"))
-    return StateFolder::failed(path_of(state), "write", error);
+  if (int error = sys::replace_file(path, json.dump(2) + "\n"))
+    return StateFolder::failed(path, ("write it by way of " + sys::next_of(path)).c_str(), error);
   return {};
 }
 
 Status forget_fixed(const StateFolder& state) {
-  for (const std::string& path : {path_of(state), sys::next_of(path_of(state))})
+  const std::string path_now = path_in(state.path());
+  for (const std::string& path : {path_now, sys::next_of(path_now)})
     if (int error = sys::remove_name(path); error && error != ENOENT)
       return StateFolder::failed(path, "remove", error);
   return {};

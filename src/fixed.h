@@ -18,6 +18,8 @@ struct Fixed {
   QueueOptions queue = {};
 
   bool operator==(const Fixed&) const = default;
+  /// "max_participants 100, not 200": the first that differs, as it is here and there. Empty: none does.
+  std::string differs_from(const Fixed& other) const;
 
   /// These, with what is asked for explicitly in place of them.
   Fixed with(const Options& asked) const;
@@ -28,11 +30,11 @@ struct Fixed {
 /// `invalid` with what is out of range.
 Status check_queue(const QueueOptions& options);
 
-/// What the folder says; the defaults if it says nothing. `corruption`, `unsupported`: it says what this library can't read.
-Result<Fixed> read_fixed(const StateFolder& state);
-/// From then on the folder says this, after a power cut, too. Killed or refused it says what it said before, or this. Sleeps, on the disk.
-/// REQUIRES: the folder's exclusive() is held.
-Status write_fixed(const StateFolder& state, const Fixed& fixed);
+/// What the folder of that path says; the defaults if it says nothing. `corruption`, `unsupported`: it says what this library can't read.
+Result<Fixed> read_fixed(const std::string& folder);
+/// From then on the folder says this, after a power cut, too. `changed`: it does not say so yet; else only what somebody else wrote is made safe, who may
+/// have been killed before that. Killed or refused it says what it said before, or this. Sleeps, on the disk. REQUIRES: exclusive() is held.
+Status keep_fixed(const StateFolder& state, const Fixed& fixed, bool changed);
 /// The folder says nothing any more. REQUIRES: as above.
 Status forget_fixed(const StateFolder& state);
 

@@ -104,8 +104,7 @@ Status Pond::remove(const std::string& name, const RemoveOptions& options) {
   Status removed = Segment::remove(name);
   if (!removed && removed.code() != Code::not_found) return removed;
   if (!options.keep_state) {
-    if (Status gone = remove_tier(state->path()); !gone) return gone;
-    if (Status gone = forget_fixed(*state); !gone) return gone;
+    if (Status gone = remove_tier(state->path(), [&] { return forget_fixed(*state); }); !gone) return gone;
     if (Status discarded = state->discard(); !discarded) return discarded;
     if (removed.code() == Code::not_found) return {};  // the cure of a half-removed pond
   }

@@ -76,26 +76,6 @@ Fixed fixed_of(const Header& h) {
                     .max_bytes = h.default_max_bytes}};
 }
 
-/// `exists` with what `asked` has that is not as it is there.
-Status differs(const std::string& pond, const Fixed& there, const Fixed& asked) {
-  if (asked == there) return {};
-  std::string what, sought;
-  auto compare = [&](const char* name, auto is, auto wanted) {
-    if (is == wanted || !what.empty()) return;
-    what = std::string(name) + " " + std::to_string(is), sought = std::to_string(wanted);
-  };
-  compare("limit_bytes", there.limit_bytes, asked.limit_bytes);
-  compare("max_participants", there.max_participants, asked.max_participants);
-  compare("min_page_bytes", there.min_page_bytes, asked.min_page_bytes);
-  compare("max_page_bytes", there.max_page_bytes, asked.max_page_bytes);
-  compare("queues' lease of (ms)", there.queue.lease.count(), asked.queue.lease.count());
-  compare("queues' max_attempts", there.queue.max_attempts, asked.queue.max_attempts);
-  compare("queues' max_items", there.queue.max_items, asked.queue.max_items);
-  compare("queues' max_bytes", there.queue.max_bytes, asked.queue.max_bytes);
-  return {Code::exists, "pond " + pond + ": was created with " + what + ", not " + sought +
-                            "; leave the option out, or remove the pond first"};
-}
-
 }  // namespace
 
 void make_mutex(pthread_mutex_t& mutex) {
@@ -253,7 +233,12 @@ Result<std::shared_ptr<Segment>> Segment::map(const std::string& pond, sys::Fd f
   if (!h.no_membarrier && !sys::register_barrier())
     return Status(Code::unsupported,
                   path + ": relies on membarrier(2), which this process may not use (seccomp?)");
-  if (Status same = differs(pond, fixed, fixed.with(options)); !same) return same;
+  if (std::string what = fixed.differs_from(fixed.with(options)); !what.empty())
+    return Status(
+        Code::exists,
+        "pond " + pond + ": was created with " + what +
+            "; leave the option out, or stop its processes, `headpond rm --keep-state`, which loses what "
+            "is in memory alone, and open it with the option");
   auto segment = std::make_shared<Segment>();
   segment->pond_ = pond, segment->file_ = std::move(file);
   auto region = map_file(path, segment->file_.get(), h.file_bytes);
@@ -313,20 +298,31 @@ std::uint64_t Segment::used_bytes() const {
 }
 
 Status Segment::remove(const std::string& pond) {
-  std::string path = path_of(pond);
   auto file = open_file(pond);
-  if (!file) return file.status();
+  return file ? remove(pond, *file) : file.status();
+}
+
+Status Segment::remove(const std::string& pond, const sys::Fd& file) {
+  std::string path = path_of(pond);
+  sys::Fd locked;  // a description of its own, whose lock goes with it
+  if (int error = sys::open_again(file, locked)) return failed(path, "open it again", error);
+  if (int error = sys::lock_waiting(locked, kRemovalByte, 2000)) {
+    if (error == EAGAIN)
+      return {Code::timeout,
+              path + ": another process has been removing it for over 2 s, or is stopped in it"};
+    return failed(path, "lock", error);
+  }
   sys::FileInfo mine, named;
-  if (int error = sys::describe(*file, mine)) return failed(path, "look at it", error);
+  if (int error = sys::describe(locked, mine)) return failed(path, "look at it", error);
+  if (sys::describe(path, named) || named.inode != mine.inode || named.device != mine.device)
+    return {Code::not_found, path + ": was removed or replaced by another process meanwhile"};
   if (mine.size >= 4096) {
-    auto region = map_file(path, file->get(), 4096);
+    auto region = map_file(path, locked.get(), 4096);
     if (!region) return region.status();
     auto& header = *static_cast<Header*>(region->get_address());
     if (header.magic == kMagic && header.version == kLayoutVersion)
       header.removed.store(1, std::memory_order_release);
   }
-  if (sys::describe(path, named) || named.inode != mine.inode || named.device != mine.device)
-    return {Code::not_found, path + ": was removed or replaced by another process meanwhile"};
   if (int error = sys::remove_name(path)) return failed(path, "remove", error);
   return {};
 }

@@ -18,6 +18,8 @@ namespace headpond::internal {
 /// A section's mutex: robust, shared between processes.
 void make_mutex(pthread_mutex_t& mutex);
 
+constexpr std::uint64_t kRemovalByte = 1ULL << 61;  // of the segment's inode, a lock: who takes its name away
+
 /// One mapping of one segment. Immutable but for the shared memory behind it; safe to share between threads. What the header says is
 /// copied and checked when attaching: later damage there can't lead a pointer astray.
 class Segment {
@@ -31,14 +33,17 @@ class Segment {
       const std::string& pond, const Fixed& fixed, const StateFolder& state,
       const std::function<Status(const std::shared_ptr<Segment>&)>& fill);
   /// Is it a segment of ours whose name is all that is left: of before the last boot, or removed by one who was killed before the name went?
-  /// Whoever opens the pond next takes the name away. Nobody attaches to it.
+  /// Nobody attaches to it. Whoever makes the pond anew, or removes it, takes the name away.
   static bool is_over(const sys::Fd& file);
   /// Opens by name: owner, mode, links and kind are checked. `not_found` if there is none.
   static Result<sys::Fd> open_file(const std::string& pond);
   /// Checks the header and maps that file. An explicit option that differs from what the creator fixed is `exists`.
   static Result<std::shared_ptr<Segment>> map(const std::string& pond, sys::Fd file, const Options& options,
                                               const StateFolder& state);
-  /// Marks the segment removed, if it is one of ours, and takes its name away. REQUIRES: StateFolder::exclusive() is held.
+  /// Marks the segment removed, if it is one of ours, and takes its name away: of this file, whatever has the name by then. Safe beside any other, also from
+  /// another state folder: one at a time has the lock on its inode. `not_found`: the name means another, or none. `timeout`: another is at it for 2 s.
+  static Status remove(const std::string& pond, const sys::Fd& file);
+  /// The same of what has the name now.
   static Status remove(const std::string& pond);
 
   const std::string& pond() const { return pond_; }

@@ -34,6 +34,8 @@ Result<StateFolder> StateFolder::open(const std::string& pond, const std::filesy
   std::string base = home.empty() ? default_home() : home.string();
   if (base.empty())
     return Status(Code::invalid, "there is no folder for the pond's state: set HEADPOND_HOME or HOME");
+  std::error_code ignored;  // the path as it was given serves, too
+  if (auto absolute = std::filesystem::absolute(base, ignored); !ignored) base = absolute.string();
   StateFolder out;
   out.path_ = base + "/" + pond;
   if (create) {

@@ -9,7 +9,7 @@
 
 namespace headpond::internal {
 
-/// The folder STATE_HOME/POND, mode 0700, with its lock file. Byte 0 of the lock file: every participant, shared. Byte 1: who creates or
+/// The folder STATE_HOME/POND, mode 0700, with its lock file; what else is in it: fixed.h, and store_files.h of the durable tier. Byte 0 of the lock file: every participant, shared. Byte 1: who creates or
 /// removes the segment, exclusive.
 class StateFolder {
  public:

@@ -107,9 +107,9 @@ int sync_folder(const std::string& path) {
 std::string next_of(const std::string& path) { return path + ".next"; }
 int replace_file(const std::string& path, std::string_view bytes) {
   const std::string next = next_of(path);
-  int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
-  Fd fd(retried([&] { return ::open(next.c_str(), flags, 0600); }));
-  if (!fd) return errno;
+  if (int error = remove_name(next); error && error != ENOENT) return error;
+  Fd fd(retried([&] { return ::open(next.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600); }));
+  if (!fd || ::fchmod(fd.get(), 0600)) return errno;
   for (std::size_t done = 0; done < bytes.size();) {
     auto n = retried([&] { return ::write(fd.get(), bytes.data() + done, bytes.size() - done); });
     if (n < 0) return errno;

@@ -247,10 +247,10 @@ Result<std::unique_ptr<Tier>> open_tier(const TierOptions& options, std::uint64_
 
 /// Does the folder hold a tier? Not if its removal was begun.
 bool has_tier(const std::string& folder);
-/// Removes the tier's files from a folder, as one step: killed or refused it leaves all of it, or what has_tier() calls none and end_removal() takes
-/// away. REQUIRES: nobody has it open, and nobody can open it.
-Status remove_tier(const std::string& folder);
-/// Goes on with a removal that was begun, if one was. REQUIRES: as above.
-Status end_removal(const std::string& folder);
+/// Removes the tier's files from a folder, and `also` what goes with it, as one step: killed or refused it leaves all of it, or what has_tier() calls none and
+/// end_removal() takes away. Power-safe. REQUIRES: nobody opens it meanwhile; who has it open finds its files gone.
+Status remove_tier(const std::string& folder, const std::function<Status()>& also);
+/// Goes on with a removal that was begun, if one was. `corruption`: it was, and a tier is there nonetheless, put back by somebody. REQUIRES: as above.
+Status end_removal(const std::string& folder, const std::function<Status()>& also);
 
 }  // namespace headpond::internal

@@ -86,6 +86,8 @@ Result<Tier*> TierSide::tier(ThreadContext& me) {
     options.create = true;
   auto opened = open_tier(options, sys::precise_us() + kStorePatienceUs);
   if (!opened) return opened.status();
+  // Stopped on the way here, we may have opened what belongs to a pond that was made in place of ours.
+  if (Code usable = me.pond->usable(); usable != Code::ok) return usable;
   if (Status mine = remember_identity(me, **opened, known); !mine) return mine;
   kept_ = std::move(*opened);
   tier_.store(kept_.get(), std::memory_order_release);

@@ -315,15 +315,17 @@ class Verifier {
   }
 
   void fixed(Findings& out) {
-    auto folder = StateFolder::open(me_.pond->name(), me_.pond->options().state_home, false);
-    if (!folder) return out.problems.push_back("I21: " + folder.status().text());
-    auto kept = read_fixed(*folder);
+    const std::string& folder = me_.pond->folder();
+    const Header& header = segment_.header();
+    sys::FileInfo now;
+    if (sys::describe(folder, now) || now.device != header.state_device || now.inode != header.state_inode)
+      return out.problems.push_back("I21: " + folder + ": the pond's folder was removed or replaced");
+    auto kept = read_fixed(folder);
     if (!kept)
       out.problems.push_back("I21: " + kept.status().text());
-    else if (*kept != segment_.fixed())
-      out.problems.push_back(
-          "I21: " + folder->path() +
-          " has not what the pond was created with, and would not give it back after a reboot");
+    else if (std::string differs = segment_.fixed().differs_from(*kept); !differs.empty())
+      out.problems.push_back("I21: " + folder + "/options.json says other options than the pond has: " +
+                             differs + "; after a reboot it would have those: put the file back");
   }
 
   ThreadContext& me_;
@@ -340,6 +342,8 @@ Result<Findings> pond_verify(Attachment& pond) {
   if (!me) return Code::full;
   Findings out;
   if (Status walked = Verifier(*me).run(out); !walked) return walked;
+  if (Code usable = pond.usable(); usable != Code::ok)
+    return usable;  // what goes with a removal is no finding
   return out;
 }
 

@@ -1,6 +1,9 @@
 // What a pond's creator fixed outlives its segment: in the pond's folder, whoever is killed where, and whatever is wrong with the file.
 #include <gmock/gmock.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
+
+#include <optional>
 
 #include "support/killed_calls.h"
 #include "support/test_pond.h"
@@ -12,12 +15,11 @@ using ::testing::HasSubstr;
 
 constexpr std::uint64_t kMiB = 1 << 20;
 
-const Options kAll = {
-    .limit_bytes = 8 * kMiB,
-    .max_participants = 100,
-    .min_page_bytes = 2048,
-    .max_page_bytes = 16'384,
-    .queue = QueueOptions{.lease = 30s, .max_attempts = 5, .max_items = 70'000, .max_bytes = 1 << 30}};
+const Options kAll = {.limit_bytes = 8 * kMiB,
+                      .max_participants = 100,
+                      .min_page_bytes = 2048,
+                      .max_page_bytes = 16'384,
+                      .queue = {.lease = 30s, .max_attempts = 5, .max_items = 70'000, .max_bytes = 1 << 30}};
 
 class Fixed : public ::testing::Test {
  protected:
@@ -59,7 +61,8 @@ TEST_F(Fixed, OptionsComeBackWhenTheSegmentIsGone) {
       const Stats stats = must(opened.stats());
       EXPECT_EQ(stats.limit_bytes, 8 * kMiB);
       EXPECT_EQ(stats.max_participants, 100u);
-      EXPECT_EQ(must(opened.scope("scope").queue("other").options()), *kAll.queue);
+      EXPECT_EQ(must(opened.scope("scope").queue("other").options()),
+                (QueueOptions{.lease = 30s, .max_attempts = 5, .max_items = 70'000, .max_bytes = 1 << 30}));
       expect_items(opened, with_tier ? 20 : 0);
     }
     EXPECT_OK(Pond::remove(pond.name()));
@@ -70,7 +73,7 @@ TEST_F(Fixed, OptionsComeBackWhenTheSegmentIsGone) {
 TEST_F(Fixed, OptionsOfWhoeverMakesTheSegmentAnewHoldFromThenOn) {
   create({.limit_bytes = 8 * kMiB, .max_participants = 100});
   pond.lose_segment();
-  create({.limit_bytes = 16 * kMiB, .queue = QueueOptions{.max_attempts = 3}}, false);
+  create({.limit_bytes = 16 * kMiB, .queue = {.max_attempts = 3}}, false);
   EXPECT_ANSWER(exists, Pond::open(pond.name(), {.limit_bytes = 8 * kMiB}));
   pond.lose_segment();
   Pond opened = must(Pond::open(pond.name()));
@@ -144,6 +147,36 @@ TEST_F(Fixed, OptionsThatCannotBeReadAreAnErrorAndTheItemsStay) {
   Pond opened = must(Pond::open(pond.name()));
   EXPECT_EQ(must(opened.stats()).limit_bytes, 8 * kMiB);
   expect_items(opened, 20);
+}
+
+TEST_F(Fixed, OptionsThatCannotBeWrittenMakeNoPondAndSayWhere) {
+  create({}, false);
+  EXPECT_OK(Pond::remove(pond.name(), {.keep_state = true}));
+  const std::filesystem::path next = file().string() + ".next";
+  std::filesystem::create_directory(next);
+  const auto refused = Pond::open(pond.name(), kAll);
+  EXPECT_FALSE(refused.ok());
+  EXPECT_THAT(refused.status().text(), HasSubstr(next.string()));
+  EXPECT_FALSE(pond.exists());
+  std::filesystem::remove(next);
+  ASSERT_EQ(::mkfifo(next.c_str(), 0600), 0);  // nobody reads it
+  EXPECT_OK(Pond::open(pond.name(), kAll));
+}
+
+TEST_F(Fixed, OptionsAreCheckedByVerify) {
+  create(kAll);
+  EXPECT_TRUE(clean(must(Pond::open(pond.name()))));
+  const std::filesystem::path aside = pond.home() / "aside";
+  std::filesystem::rename(file(), aside);
+  {
+    Pond opened = must(Pond::open(pond.name()));
+    const Findings found = must(opened.verify());
+    ASSERT_EQ(found.problems.size(), 1u);
+    EXPECT_THAT(found.problems[0], HasSubstr("I21"));
+    EXPECT_THAT(found.problems[0], HasSubstr("limit_bytes 8388608, not 268435456"));
+    std::filesystem::rename(aside, file());
+    EXPECT_TRUE(clean(opened));
+  }
 }
 
 TEST_F(Fixed, OptionsThatFindNoRoomOnTheDiskMakeNoPond) {
@@ -231,15 +264,134 @@ TEST_F(KilledFixed, RemoversLeaveWhatOpensAndCanBeRemoved) {
     const bool killed = killed_at_call(moment, [&] { EXPECT_OK(Pond::remove(pond.name())); });
     {
       Pond opened = must(Pond::open(pond.name()));
-      const std::uint64_t limit = must(opened.stats()).limit_bytes;
-      EXPECT_TRUE(limit == 8 * kMiB || limit == 256 * kMiB) << limit;
+      // the segment is gone at once; options and items go together
       const bool all = must(opened.scope("scope").queue("work").stats()).ready > 0;
       EXPECT_TRUE(killed || !all);
+      EXPECT_EQ(must(opened.stats()).limit_bytes, (all ? 8 : 256) * kMiB);
       expect_items(opened, all ? 20 : 0);
     }
     EXPECT_OK(Pond::remove(pond.name()));
     EXPECT_FALSE(std::filesystem::exists(pond.folder()));
     if (!killed) break;
+  }
+}
+
+// --------------------------------------------------------------------------------------------------------------------- removed
+
+class Removal : public Fixed {
+ protected:
+  /// A remover that was killed when the databases were as good as gone.
+  void remove_half() const {
+    std::uint64_t moment = 0;
+    const auto begun = [&] { return std::filesystem::exists(pond.folder() / "journal.db-removed"); };
+    CallByCall remover([&] { (void)Pond::remove(pond.name()); });
+    while (!begun() && remover.run_to(moment)) moment++;
+    ASSERT_TRUE(begun());
+    remover.kill();
+  }
+};
+
+TEST_F(Removal, ByOneWhoIsSlowTakesNoPondThatWasMadeMeanwhile) {
+  for (std::uint64_t moment = 0;; ++moment) {
+    SCOPED_TRACE(moment);
+    create({}, false);
+    std::filesystem::remove_all(pond.folder());  // no lock is left that keeps others away
+    CallByCall remover([&] { (void)Pond::remove(pond.name()); });
+    const bool stands = remover.run_to(moment);
+    std::optional<Pond> made;
+    if (auto opened = Pond::open(pond.name())) {
+      made = std::move(*opened);
+      must(made->scope("scope").queue("work").push("1"));
+    } else {
+      EXPECT_TRUE(opened.code() == Code::timeout || opened.code() == Code::unsupported)
+          << describe(opened.status());
+    }
+    if (stands) remover.go_on();
+    EXPECT_EQ(remover.wait(), 0);
+    if (made) {
+      EXPECT_EQ(must(must(Pond::open_existing(pond.name())).scope("scope").queue("work").pop()), "1");
+    }
+    made.reset();
+    EXPECT_OK(Pond::open(pond.name()));
+    EXPECT_OK(Pond::remove(pond.name()));
+    if (!stands) break;
+  }
+}
+
+TEST_F(Removal, ThatIsBegunLeavesOpenExistingNothing) {
+  create({.limit_bytes = 8 * kMiB});
+  std::uint64_t moment = 0;
+  CallByCall remover([&] { (void)Pond::remove(pond.name()); });
+  while (pond.exists() && remover.run_to(moment)) moment++;
+  ASSERT_FALSE(pond.exists());
+  Process other([&] { EXPECT_ANSWER(not_found, Pond::open_existing(pond.name())); });
+  ASSERT_TRUE(asleep(other.pid()));  // it waits for the right to rebuild
+  while (!std::filesystem::exists(pond.folder() / "journal.db-removed"))
+    ASSERT_TRUE(remover.run_to(moment++));
+  remover.kill();
+  EXPECT_EQ(other.wait(), 0);
+  EXPECT_FALSE(pond.exists());
+}
+
+TEST_F(Removal, ThatWasKilledTakesNoBackupThatIsPutBack) {
+  create({.limit_bytes = 8 * kMiB});
+  std::filesystem::copy(pond.folder(), pond.home() / "backup");
+  remove_half();
+  for (const char* name : {"journal.db", "journal.db-wal", "spill.db", "spill.db-wal", "options.json"})
+    std::filesystem::copy_file(pond.home() / "backup" / name, pond.folder() / name,
+                               std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::remove(pond.folder() / "spill.db-shm");
+  std::filesystem::remove(pond.folder() / "journal.db-shm");
+  for (auto open : {Pond::open, Pond::open_existing}) {
+    const auto refused = open(pond.name(), {});
+    EXPECT_ANSWER(corruption, refused);
+    EXPECT_THAT(refused.status().text(), HasSubstr("journal.db-removed"));
+  }
+  std::filesystem::remove(pond.folder() / "journal.db-removed");
+  Pond opened = must(Pond::open(pond.name()));
+  EXPECT_EQ(must(opened.stats()).limit_bytes, 8 * kMiB);
+  expect_items(opened, 20);
+}
+
+TEST_F(Removal, ThatWasKilledIsOverForWhoIsStillAttached) {
+  for (bool with_tier : {false, true}) {
+    create({.limit_bytes = 8 * kMiB}, with_tier);
+    Pond old = must(Pond::open(pond.name()));
+    if (with_tier) {
+      remove_half();
+    } else {
+      std::uint64_t moment = 0;
+      CallByCall remover([&] { (void)Pond::remove(pond.name()); });
+      while (old.stats().ok() && remover.run_to(moment)) moment++;
+      remover.kill();
+    }
+    Pond renewed = must(Pond::open(pond.name()));
+    expect_items(renewed, 0);
+    EXPECT_ANSWER(removed, old.scope("scope").queue("work").push("x", {.durability = Durability::durable}));
+    must(renewed.scope("scope").queue("work").push("1", {.durability = Durability::durable}));
+    { Pond gone = std::move(old); }
+    expect_items(renewed, 1);
+    EXPECT_TRUE(clean(renewed));
+    EXPECT_OK(Pond::remove(pond.name()));
+  }
+}
+
+TEST_F(Removal, IsNoFindingForWhoVerifies) {
+  for (int i = 0; i < 40; i++) {
+    create({.limit_bytes = 8 * kMiB}, false);
+    Shared<Event> verifies;
+    Process verifier([&] {
+      Pond opened = must(Pond::open(pond.name()));
+      auto found = opened.verify();
+      for (; found; found = opened.verify()) {
+        EXPECT_THAT(found->problems, ::testing::IsEmpty());
+        verifies->raise();
+      }
+      EXPECT_ANSWER(removed, found);
+    });
+    ASSERT_TRUE(verifies->wait(2));
+    EXPECT_OK(Pond::remove(pond.name()));
+    EXPECT_EQ(verifier.wait(), 0);
   }
 }
 

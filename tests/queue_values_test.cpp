@@ -398,7 +398,7 @@ TEST_F(QueueTest, ATextSaysWhatWasWrong) {
 }
 
 TEST(QueueDefaults, NewQueuesHaveTheCreatorsOptions) {
-  TestPond test({.queue = QueueOptions{.lease = 30s, .max_attempts = 5, .max_items = 2}});
+  TestPond test({.queue = {.lease = 30s, .max_attempts = 5, .max_items = 2}});
   Pond pond = test.open();
   Queue queue = pond.scope().queue();
   must(queue.push("1"));

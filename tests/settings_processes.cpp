@@ -150,7 +150,7 @@ TEST_F(SavedSettings, OfAQueueThatWasOnlyPausedLeaveItTheDefaults) {
   });
   pond.lose_segment();
   Options other = pond.options();
-  other.queue = QueueOptions{.max_attempts = 7};
+  other.queue.max_attempts = 7;
   Pond opened = must(Pond::open(pond.name(), other));
   EXPECT_EQ(must(work(opened).options()).max_attempts, 7u);
   EXPECT_TRUE(must(work(opened).stats()).paused);

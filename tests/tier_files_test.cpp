@@ -297,7 +297,7 @@ TEST_F(TierFiles, AnyDamageGivesRightDataOrAnError) {
     std::filesystem::copy_file(folder.file(name), folder.file("kept/") + name);
   std::uint64_t rounds = number_from("HEADPOND_DAMAGE_ROUNDS", 60);
   for (std::uint64_t round = 0; round < rounds; round++) {
-    must(remove_tier(folder.path()));
+    must(remove_tier(folder.path(), [] { return Status(); }));
     for (const char* name : {"spill.db", "journal.db"}) {
       std::filesystem::copy_file(folder.file("kept/") + name, folder.file(name));
       std::uint64_t size = std::filesystem::file_size(folder.file(name));
@@ -338,7 +338,7 @@ TEST_F(TierFiles, AnyDamageGivesRightDataOrAnError) {
 TEST_F(TierFiles, AFileDeletedOrReplacedWhileOpenIsNoticedBeforeTheNextCommit) {
   for (const char* name : {"spill.db", "spill.db-wal", "journal.db", "journal.db-wal", "lock"}) {
     SCOPED_TRACE(name);
-    must(remove_tier(folder.path()));
+    must(remove_tier(folder.path(), [] { return Status(); }));
     auto tier = filled();
     std::string path = folder.file(name), aside = folder.file("aside");
     std::filesystem::rename(path, aside);
@@ -353,7 +353,7 @@ TEST_F(TierFiles, AFileDeletedOrReplacedWhileOpenIsNoticedBeforeTheNextCommit) {
   }
   for (const char* name : {"spill.db", "journal.db"}) {
     SCOPED_TRACE(name);
-    must(remove_tier(folder.path()));
+    must(remove_tier(folder.path(), [] { return Status(); }));
     auto tier = filled();
     std::filesystem::copy_file(folder.file(name), folder.file("copy"));
     std::filesystem::rename(folder.file("copy"), folder.file(name));
@@ -367,14 +367,14 @@ TEST_F(TierFiles, WhatWasDeletedAtRestIsMissed) {
   TierIdentity identity = filled()->identity();
   std::filesystem::remove(pages() + "-wal");
   expect_corruption(try_tier(folder.path(), true, identity).status(), folder.path());
-  must(remove_tier(folder.path()));
+  must(remove_tier(folder.path(), [] { return Status(); }));
   fill_and_close();
   std::filesystem::rename(pages(), folder.file("aside"));
   expect_corruption(try_tier(folder.path()).status(), pages());
   std::filesystem::rename(folder.file("aside"), pages());
   std::filesystem::remove(journal());
   expect_corruption(try_tier(folder.path()).status(), journal());
-  must(remove_tier(folder.path()));
+  must(remove_tier(folder.path(), [] { return Status(); }));
   expect_corruption(try_tier(folder.path(), true, identity).status(), journal());
 }
 

@@ -531,7 +531,7 @@ TEST(Tier, FilesAreForTheirOwnerOnly) {
   ::umask(before);
   for (const auto& entry : std::filesystem::directory_iterator(folder.path()))
     EXPECT_EQ(static_cast<unsigned>(entry.status().permissions()), 0600u) << entry.path();
-  EXPECT_OK(remove_tier(folder.path()));
+  EXPECT_OK(remove_tier(folder.path(), [] { return Status(); }));
   EXPECT_FALSE(std::filesystem::exists(folder.file("spill.db")));
   EXPECT_FALSE(std::filesystem::exists(folder.file("journal.db-wal")));
 }

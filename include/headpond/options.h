@@ -46,6 +46,14 @@ struct QueueOptions {
   bool operator==(const QueueOptions&) const = default;
 };
 
+/// What queues begin with, each value by itself; see QueueOptions.
+struct QueueDefaults {
+  std::optional<milliseconds> lease = std::nullopt;
+  std::optional<std::uint32_t> max_attempts = std::nullopt;
+  std::optional<std::uint64_t> max_items = std::nullopt;
+  std::optional<std::uint64_t> max_bytes = std::nullopt;
+};
+
 /// Limits of one scope: the sum over its queues, below 2^62. 0: no limit.
 struct ScopeOptions {
   std::uint64_t max_items = 0;
@@ -66,8 +74,8 @@ struct GcOptions {
 };
 
 /// How a pond is opened. What the creator fixes is marked (fixed): another explicit value when attaching is the error `exists`; no value
-/// takes what is there. It is kept in the pond's folder, too: whoever makes the segment anew, because a reboot took it, has what was fixed, but for
-/// what he says explicitly, which holds from then on.
+/// takes what is there. It is kept in the pond's folder, too (options.json): whoever makes the segment anew, because a reboot took it, has what was
+/// fixed, but for what he says explicitly, which holds from then on.
 struct Options {
   /// (fixed) Bytes of pages that the segment may use; the file is sparse and takes what is used. 1 MiB to 64 GiB, a multiple of 1 MiB.
   /// Default 256 MiB.
@@ -79,7 +87,7 @@ struct Options {
   std::optional<std::uint32_t> min_page_bytes = std::nullopt;
   std::optional<std::uint32_t> max_page_bytes = std::nullopt;
   /// (fixed) Defaults for queues made later; each can be changed by Queue::configure. Default: no lease, no limits.
-  std::optional<QueueOptions> queue = std::nullopt;
+  QueueDefaults queue = {};
 
   /// Where the pond's files live. Default $HEADPOND_HOME, else $XDG_STATE_HOME/headpond, else ~/.local/state/headpond; the pond gets a
   /// folder of its own there, mode 0700.

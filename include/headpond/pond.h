@@ -109,7 +109,7 @@ struct GcResult {
 };
 
 struct RemoveOptions {
-  /// Keep what the state folder holds: the pond of that name that is opened next is rebuilt from it.
+  /// Keep what the state folder holds: the pond of that name that is opened next is rebuilt from it, with the options that it was created with.
   bool keep_state = false;
   std::filesystem::path state_home = {};
 };
@@ -121,12 +121,12 @@ class HEADPOND_API Pond {
   /// Creates the pond or attaches to it. Names: 1 to 128 of [A-Za-z0-9._-], not beginning with a dot. Takes some 100 us. If its segment is gone and its
   /// folder holds a durable tier, it is rebuilt from that, which reads all of it: some seconds a GiB, meanwhile others get `timeout`. Then
   /// recovered() says what was found. `busy`: processes are still attached to the old segment (the text says which); `corruption`, `unsupported`,
-  /// `permission`, `full`, `timeout`: of the durable tier. In all these nothing was changed that the next open() can't go on with.
+  /// `permission`, `full`, `timeout`: of the durable tier, or of what the folder keeps of options that are (fixed). In all these nothing was changed that the next open() can't go on with.
   static Result<Pond> open(const std::string& name, const Options& options = {});
   /// Attaches, or rebuilds as open() does; `not_found` if there is neither a segment nor a durable tier.
   static Result<Pond> open_existing(const std::string& name, const Options& options = {});
-  /// Removes the name at once; attached processes get `removed` from then on, and the memory goes with the last of them. What the durable tier
-  /// holds goes, too, unless it is to be kept.
+  /// Removes the name at once; attached processes get `removed` from then on, and the memory goes with the last of them. What the folder holds goes, too, as
+  /// one step, unless it is to be kept: the durable tier, and options that are (fixed). Killed anywhere: remove() again, or open(), goes on.
   static Status remove(const std::string& name, const RemoveOptions& options = {});
 
   Pond(Pond&&) noexcept;

@@ -75,6 +75,10 @@ test_create_brings_a_lost_segment_back_with_the_limits_that_it_is_given() {
   equal 8388608 "$(hp --json stat | field limit_bytes)" 'as it was created'
   equal 3 "$(hp --json configure another | field max_attempts)"
   exits 3 hp create --max-attempts 4
+  hp create --max-attempts 3
+  rm "$HEADPOND_SHM"/*
+  hp create --max-items 7
+  equal '3 7' "$(hp --json configure a | field max_attempts) $(hp --json configure b | field max_items)" 'each by itself'
   hp rm --keep-state
   hp create --limit 16MiB
   equal 16777216 "$(hp --json stat | field limit_bytes)"

@@ -156,8 +156,8 @@ const std::vector<Operation>& catalogue() {
     const Options tiny = tiny_pond();
     Options roomy = tiny, leased = tiny, one_attempt = tiny;
     roomy.max_page_bytes = 65536;
-    leased.queue = QueueOptions{.lease = 1ms};
-    one_attempt.queue = QueueOptions{.max_attempts = 1};
+    leased.queue.lease = 1ms;
+    one_attempt.queue.max_attempts = 1;
 
     std::vector<Operation> out;
     // The operation is complete when its last field is set; `add` gives it the usual rest.

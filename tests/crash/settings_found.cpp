@@ -110,7 +110,7 @@ std::string settings_found(Stage& stage, const Options& pond) {
     QueueOptions options = must(queue.options(), "options");
     check_in_force(stage, stream.name, options);
     std::string set = (stats.paused ? std::string(" paused") : "") + (stats.draining ? " draining" : "") +
-                      limits(options, pond.queue.value_or(QueueOptions{}));
+                      limits(options, internal::Fixed{}.with(pond).queue);
     if (!set.empty()) out += " | " + stream.name + set;
   }
   if (std::string set = limits(must(scope.options(), "options")); !set.empty()) out += " | scope" + set;

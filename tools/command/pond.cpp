@@ -33,7 +33,11 @@ int create(const Settings& settings, const CreateRequest& request) {
   options.max_participants = narrow(request.max_participants);
   options.min_page_bytes = narrow(request.min_page_bytes);
   options.max_page_bytes = narrow(request.max_page_bytes);
-  if (request.limits.any()) request.limits.apply(options.queue.emplace());
+  const QueueLimits& limits = request.limits;
+  options.queue = {.lease = limits.lease,
+                   .max_attempts = narrow(limits.max_attempts),
+                   .max_items = limits.max_items,
+                   .max_bytes = limits.max_bytes};
   const std::int64_t began_ms = wall_ms();
   // With the same options: if the segment is gone and the folder is not, this is what makes the pond anew.
   auto there = Pond::open_existing(settings.pond, options);
