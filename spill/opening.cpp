@@ -122,6 +122,11 @@ Status SqliteTier::expect(const TierIdentity& expected) const {
   if (found.epoch != expected.epoch)
     return {Code::removed, files_.folder() + ": the pond is in epoch " + std::to_string(found.epoch) +
                                ", not in " + std::to_string(expected.epoch) + " any more; open it anew"};
+  // The databases are the same: then their logs must be, too.
+  if (found.pages == expected.pages && found.journal == expected.journal && found.lock == expected.lock) {
+    if (found.pages_wal != expected.pages_wal) return wal_gone(files_.pages_path() + "-wal");
+    if (found.journal_wal != expected.journal_wal) return wal_gone(files_.journal_path() + "-wal");
+  }
   if (found != expected)
     return damaged(files_.folder(),
                    "holds other files than those that this pond began with: one was replaced or deleted");

@@ -9,10 +9,14 @@ namespace headpond::internal {
 
 namespace {
 
+Status lost(const std::string& path, const char* what) {
+  return path.ends_with("-wal") ? wal_gone(path) : damaged(path, what);
+}
+
 Status look(const std::string& path, TierIdentity::File& file) {
   sys::FileInfo info;
   if (int error = sys::describe(path, info)) {
-    if (error == ENOENT) return damaged(path, "was deleted while it was in use");
+    if (error == ENOENT) return lost(path, "was deleted while it was in use");
     return failed_call(path, "look at the file", error);
   }
   file = {info.device, info.inode};
@@ -23,7 +27,7 @@ Status same(const std::string& path, const TierIdentity::File& expected) {
   TierIdentity::File found;
   if (Status seen = look(path, found); !seen) return seen;
   if (found == expected) return {};
-  return damaged(path, "was replaced by another file while it was in use");
+  return lost(path, "was replaced by another file while it was in use");
 }
 
 }  // namespace

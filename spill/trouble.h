@@ -16,5 +16,7 @@ Status failed_call(const std::string& path, const char* doing, int error_number)
 
 /// "PATH: WHAT; ADVICE", with the advice for damaged stores.
 Status damaged(const std::string& path, const std::string& what);
+/// The same of a write-ahead log that is not the one that was opened, where the databases are: what most often did it, and the cure.
+Status wal_gone(const std::string& wal);
 
 }  // namespace headpond::internal

@@ -338,6 +338,38 @@ INSTANTIATE_TEST_SUITE_P(, DamagedAtRest,
                            return name;
                          });
 
+// A program that opens and closes the databases while nobody else has them open copies their logs into them, and takes the logs away.
+TEST_F(JournalFaults, ALogThatAForeignProgramTookAwayIsToldAndTheAdviceBringsAllBack) {
+  Process life([&] {
+    open_patient();
+    for (int i = 0; i < 20; i++) expect_durable();
+  });
+  EXPECT_EQ(life.wait(), 0);
+  pushed = 20;
+  std::vector<std::ifstream> kept;  // the next log does not get the inode of this one
+  for (const char* name : {"spill.db", "journal.db"}) {
+    kept.emplace_back(file(name) + "-wal");
+    {
+      Foreign other(file(name));
+      other.takes_the_log_away();
+      other.run("PRAGMA user_version");
+    }
+    ASSERT_FALSE(std::filesystem::exists(file(name) + "-wal"));
+  }
+  Process told([&] {
+    open_patient();
+    pushed = 20;
+    const Status said = push();
+    EXPECT_EQ(said ? said.cause() : said.code(), Code::corruption);
+    for (const char* part : {"-wal", "headpond rm --keep-state"}) EXPECT_THAT(said.text(), HasSubstr(part));
+  });
+  EXPECT_EQ(told.wait(), 0);
+  EXPECT_OK(Pond::remove(pond.name(), {.keep_state = true}));
+  open_patient();
+  expect_all_popped();
+  expect_durable();
+}
+
 // The file is cut short under who has it open: SQLite goes on writing, and reads what is not there as damage.
 TEST_F(JournalFaults, AFileCutShortInUseIsCorruptionAndNothingIsSkipped) {
   open_patient();

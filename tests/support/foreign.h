@@ -19,6 +19,8 @@ class Foreign {
   ~Foreign() { sqlite3_close_v2(handle_); }
   Foreign(const Foreign&) = delete;
   Foreign& operator=(const Foreign&) = delete;
+  /// When it is closed, the log is copied into the database and taken away, if nobody else has that open.
+  void takes_the_log_away() { sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr); }
   void run(const std::string& sql) {
     if (sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK)
       throw std::runtime_error(sql + ": " + sqlite3_errmsg(handle_));
