@@ -63,14 +63,13 @@ Status damaged(const std::string& path, const std::string& what) {
 }
 
 Status wal_gone(const std::string& wal) {
-  return {Code::corruption,
-          wal +
-              ": was deleted or replaced; nothing is written beside it any more. A foreign program that "
-              "opens and "
-              "closes the database deletes it, and copies it into the database before: stop the pond's "
-              "processes, "
-              "run `headpond rm --keep-state`, which loses what is in memory alone, and open the pond: it is "
-              "rebuilt from the databases"};
+  return {
+      Code::corruption,
+      wal +
+          ": was deleted or replaced; nothing is written beside it any more. Put it back; or, if a foreign "
+          "program opened and closed the database, which copies it there and deletes it: stop the pond's "
+          "processes, run `headpond rm --keep-state`, which loses what is in memory alone, and open the "
+          "pond: it is rebuilt from the databases"};
 }
 
 }  // namespace headpond::internal

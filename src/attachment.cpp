@@ -210,8 +210,10 @@ Result<std::shared_ptr<Attachment>> Attachment::open(const std::string& pond, co
         Status filled = rebuild(fresh, options, *state, rebuilt, tier);
         // before the segment has its name: what anybody can find is what the next one finds, too
         if (filled) filled = keep_fixed(*state, fixed, fixed != *kept);
-        if (filled && file) filled = Segment::remove(pond, *file);  // the one that is over
-        if (filled.code() == Code::not_found) filled = {};          // it has no name any more; ours tells
+        if (filled && file) {  // the one that is over; if it has no name any more, ours tells
+          Status removed = Segment::remove(pond, *file);
+          if (removed.code() != Code::not_found) filled = std::move(removed);
+        }
         if (rebuilt) StateFolder::share(rebuilt);
         return filled;
       });
