@@ -2,12 +2,15 @@
 #include <chrono>
 
 #include "operations.h"
-#include "src/sys.h"
+#include "src/attachment.h"
 
 namespace crash {
 
 using namespace headpond;
 using namespace std::chrono_literals;
+
+constexpr std::uint64_t kFirstThatIsRefused = 1507,
+                        kTakeTheReserve = 35;  // items of 1,500 bytes in a tiny pond
 
 std::vector<Operation> tier_operations() {
   std::vector<Operation> out;
@@ -49,6 +52,40 @@ std::vector<Operation> tier_operations() {
     return all;
   }()};
   add(out_it_goes);
+  // Another lane gets its first page in a pond that is full: what nobody used goes to the disk before.
+  const auto full = [](Stage& s) {
+    s.push(1, 1, {}, 3000), s.push(2, 2), s.open_tier();
+    std::uint64_t last = 1001;
+    while (s.other->push(item(last, 1500), {.full_timeout = 0ms})) last++;
+    if (last != kFirstThatIsRefused) throw std::runtime_error(std::to_string(last) + " is the first refused");
+    // Two a page, which stays when one of them moves: so moves take the reserve.
+    auto claims = must(s.other->claim_many(2 * kTakeTheReserve), "claim");
+    for (std::size_t i = 0; i < claims.size(); i++)
+      must(claims[i].nack({.delay = i % 2 ? 0ms : 1ms}), "nack");
+    auto attachment = must(internal::Attachment::open(s.name, Options{}, false), "attach");
+    const std::uint64_t used = attachment->segment().header().units_used.load();
+    if (used + 4 <= (1 << 20) / internal::kUnit)
+      throw std::runtime_error(std::to_string(used) + " units are used");
+  };
+  std::string rest_of_it = " | other";
+  for (std::uint64_t n = 1001; n < kFirstThatIsRefused; n++)
+    if (n > 1000 + 2 * kTakeTheReserve)
+      rest_of_it += " " + std::to_string(n);
+    else if (n % 2 == 0)
+      rest_of_it += " " + std::to_string(n) + ":2/0";
+  for (std::uint64_t n = 1001; n <= 1000 + 2 * kTakeTheReserve; n += 2)
+    rest_of_it += " " + std::to_string(n) + ":2/0";
+  Operation moved{.name = "nack-delayed",
+                  .state = "full",
+                  .prepare = full,
+                  .prepare_doomed = [](Stage& s) { s.warm(), s.open_tier(), s.claim(); },
+                  .operate = [](Stage& s) { return s.claims[0].nack({.delay = 1ms}); },
+                  .allowed = {"1:2/1 2" + rest_of_it, "2 1:2/0" + rest_of_it},
+                  // tracing it takes most of a minute
+                  .quick = 0};
+  add(moved);
+  moved.name = "bury", moved.operate = [](Stage& s) { return s.claims[0].bury("because"); };
+  moved.allowed = {"1:2/1 2" + rest_of_it, "2 | dead 1:1/0" + rest_of_it}, add(moved);
   Operation back_it_comes{.name = "refill",
                           .state = "pop",
                           .prepare = [=](Stage& s) { spilled(70)(s), s.pop(5); },
