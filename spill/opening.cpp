@@ -39,7 +39,8 @@ Status SqliteTier::open(const TierOptions& options) {
   Status answer;
   int error = files_.try_lock(StoreFiles::journal_byte);
   if (!error) error = files_.try_lock(StoreFiles::pages_byte);
-  if (!error) answer = open_files(options);
+  if (!error && options.allowed) answer = options.allowed();
+  if (!error && answer) answer = open_files(options);
   files_.unlock(StoreFiles::pages_byte), files_.unlock(StoreFiles::journal_byte);
   if (error == EAGAIN)
     answer = {
@@ -160,7 +161,23 @@ Status sync(const std::string& folder) {
   return error ? failed_call(folder, "sync the folder", error) : Status();
 }
 
+/// From here on nobody opens or makes a store: who may not do so any more is told when it has the locks.
+Status lock_all(StoreFiles& files) {
+  if (Status opened = files.open_lock(); !opened) return opened;
+  for (auto byte : {StoreFiles::journal_byte, StoreFiles::pages_byte})
+    if (int error = files.lock_waiting(byte, 2000)) {
+      if (error != EAGAIN) return failed_call(files.folder() + "/lock", "lock", error);
+      return {Code::timeout,
+              files.folder() +
+                  ": cannot remove the databases: another process has kept their lock for 2 s, or is "
+                  "stopped with it; end it (state T in ps), or let it go on, and try again"};
+    }
+  return {};
+}
+
 Status remove_rest(const std::string& folder, const std::function<Status()>& also) {
+  if (Status safe = sync(folder); !safe)
+    return safe;  // of the name: else a power cut might leave half of the store
   if (Status gone = also(); !gone) return gone;
   for (const char* name :
        {"/spill.db-shm", "/spill.db-wal", "/spill.db", "/journal.db-shm", "/journal.db-wal"})
@@ -180,14 +197,17 @@ bool has_tier(const std::string& folder) {
 }
 
 Status remove_tier(const std::string& folder, const std::function<Status()>& also) {
+  StoreFiles files(folder);
+  if (Status locked = lock_all(files); !locked) return locked;
   if (int error = sys::rename(journal_in(folder), going(folder)); error && error != ENOENT)
     return failed_call(journal_in(folder), "rename", error);
-  if (Status safe = sync(folder); !safe) return safe;
   return remove_rest(folder, also);
 }
 
 Status end_removal(const std::string& folder, const std::function<Status()>& also) {
   if (!is_there(going(folder))) return {};
+  StoreFiles files(folder);
+  if (Status locked = lock_all(files); !locked) return locked;
   if (is_there(journal_in(folder)))
     return {Code::corruption,
             going(folder) +

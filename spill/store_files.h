@@ -30,6 +30,10 @@ class StoreFiles {
   Status open_lock();
   /// Tries once. EAGAIN: somebody else has it.
   int try_lock(Byte byte) { return sys::try_lock(lock_, byte, true); }
+  /// EAGAIN after so many ms.
+  int lock_waiting(Byte byte, std::uint32_t milliseconds) {
+    return sys::lock_waiting(lock_, byte, milliseconds);
+  }
   void unlock(Byte byte) { sys::unlock(lock_, byte); }
   /// In a child: its copy of the descriptor would keep the lock of a dead parent alive.
   void let_go() noexcept { lock_.reset(); }

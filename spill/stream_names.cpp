@@ -51,12 +51,15 @@ Status StreamNames::declare_one(sqlite::Connection& connection, const TierNames&
 
 Status StreamNames::clear(std::span<const std::uint64_t> streams, std::uint64_t upto,
                           std::uint64_t deadline_us) {
-  return change_each(
-      streams, "clear a stream", deadline_us, [&](sqlite::Connection& connection, std::uint64_t stream) {
-        sqlite::Query query(connection,
-                            "UPDATE stream SET cleared_upto = max(cleared_upto, ?2) WHERE id = ?1");
-        return query.with(stream).with(std::min(upto, kEnd - 1)).run();
-      });
+  constexpr const char* doing = "clear a stream";
+  Database::Work trace;  // who asks whether it could is told of a full disk, too
+  if (upto == 0)
+    trace = [&](sqlite::Connection& connection) { return database_.leave_a_trace(connection, doing); };
+  auto change = [&](sqlite::Connection& connection, std::uint64_t stream) {
+    sqlite::Query query(connection, "UPDATE stream SET cleared_upto = max(cleared_upto, ?2) WHERE id = ?1");
+    return query.with(stream).with(std::min(upto, kEnd - 1)).run();
+  };
+  return change_each(streams, doing, deadline_us, change, trace);
 }
 
 Status StreamNames::forget(std::span<const std::uint64_t> streams, std::uint64_t deadline_us) {
@@ -75,7 +78,7 @@ Status StreamNames::forget(std::span<const std::uint64_t> streams, std::uint64_t
 // `not_found`: no row was there for any of them.
 template <class Change>
 Status StreamNames::change_each(std::span<const std::uint64_t> streams, const char* doing,
-                                std::uint64_t deadline_us, Change change) {
+                                std::uint64_t deadline_us, Change change, const Database::Work& also) {
   return database_.write(deadline_us, doing, [&](sqlite::Connection& connection) -> Status {
     std::uint64_t changed = 0;
     for (std::uint64_t stream : streams) {
@@ -83,7 +86,8 @@ Status StreamNames::change_each(std::span<const std::uint64_t> streams, const ch
       if (auto fault = change(connection, stream)) return database_.failed(fault, doing);
       changed += connection.changes();
     }
-    return changed ? Status() : Status(Code::not_found);
+    if (!changed) return Code::not_found;
+    return also ? also(connection) : Status();
   });
 }
 

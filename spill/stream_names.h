@@ -26,7 +26,7 @@ class StreamNames {
   Status declare_one(sqlite::Connection& connection, const TierNames& names);
   template <class Change>
   Status change_each(std::span<const std::uint64_t> streams, const char* doing, std::uint64_t deadline_us,
-                     Change change);
+                     Change change, const Database::Work& also = {});
 
   Database& database_;
   std::mutex mutex_;

@@ -202,11 +202,13 @@ Result<Parked> Directory::end_parked(const Key& key, std::optional<std::uint64_t
   });
 }
 
-Status Directory::retire_parked(const Key& key, bool keep_name) {
+Status Directory::retire_parked(const Key& key, const Parked& ended, bool keep_name) {
   auto done = with_entry(key, [&](Section& section, std::uint32_t at) -> Result<bool> {
     Binding value{at ? get(segment_.slot(at - 1).value) : 0};
     if (!at || !value.is_parked() || !value.ending() || !in_table(value)) return section.leave(), true;
     Parked was = read_parked(value);
+    if (was.id != ended.id || was.first_id != ended.first_id || was.last_use != ended.last_use)
+      return section.leave(), true;  // another life of the name, which somebody else ends
     SlotWords& entry = segment_.slot(at - 1);
     // The floor first, and never undone: it only rises, so that no id comes twice whoever dies here.
     Word& floor = segment_.floor(static_cast<std::uint32_t>(get(entry.hash) % kFloors));

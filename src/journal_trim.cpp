@@ -1,8 +1,11 @@
 #include "journal_trim.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "id_ranges.h"
 #include "lane.h"
@@ -128,11 +131,20 @@ class Trim {
 
   /// Cleared streams of which the journal has nothing any more.
   Status forget_cleared() {
-    for (auto [stream, upto] : cleared_upto_) {
-      if (upto != kAll || hot_id(stream) <= from_) continue;
-      Status gone = tier_.forget(stream, until_us_);
-      // it has rows: who erases them is on the way, and it is tried again
-      if (!gone && gone.code() != Code::busy && gone.code() != Code::not_found) return gone;
+    std::vector<std::uint64_t> over;
+    for (auto [stream, upto] : cleared_upto_)
+      if (upto == kAll && hot_id(stream) > from_) over.push_back(stream);
+    // Those with rows are for who erases them, who is on the way; and it is tried again.
+    auto goes_on = [](const Status& gone) {
+      return gone.ok() || gone.code() == Code::busy || gone.code() == Code::not_found;
+    };
+    for (std::span<const std::uint64_t> left = over, some; !left.empty(); left = left.subspan(some.size())) {
+      some = left.first(std::min<std::size_t>(left.size(), 256));
+      Status gone = tier_.forget(some, until_us_);
+      for (std::size_t i = 0, all = gone.code() == Code::busy ? some.size() : 0; i < all && goes_on(gone);
+           i++)
+        gone = tier_.forget(some[i], until_us_);
+      if (!goes_on(gone)) return gone;
     }
     return {};
   }

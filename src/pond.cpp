@@ -92,17 +92,21 @@ Result<Pond> Pond::open_existing(const std::string& name, const Options& options
 
 Status Pond::remove(const std::string& name, const RemoveOptions& options) {
   if (Status good = Segment::check_name(name); !good) return good;
+  // What we were asked to remove is what is there now: by the time that we may, it may be another pond's.
+  auto file = Segment::open_file(name);
+  if (!file && file.code() != Code::not_found) return file.status();
+  auto remove_segment = [&] { return file ? Segment::remove(name, *file) : file.status(); };
   auto state = StateFolder::open(name, options.state_home, false);
-  if (!state) {
-    if (state.code() != Code::not_found) return state.status();
-    return Segment::remove(name);  // its folder is gone: only the name is left
-  }
+  if (state.code() == Code::not_found) return remove_segment();  // its folder is gone: only the name is left
+  if (!state) return state.status();
   auto right = state->exclusive();
   if (!right && right.status().error_number() == ENOENT)
     return {Code::not_found, "pond " + name + ": another process removed it just now"};
   if (!right) return right.status();
-  Status removed = Segment::remove(name);
+  Status removed = remove_segment();
   if (!removed && removed.code() != Code::not_found) return removed;
+  // Made anew meanwhile: its folder is not ours to empty. With the folder's lock nobody makes it now.
+  if (!removed && (!state->is_same() || Segment::open_file(name).code() != Code::not_found)) return removed;
   if (!options.keep_state) {
     if (Status gone = remove_tier(state->path(), [&] { return forget_fixed(*state); }); !gone) return gone;
     if (Status discarded = state->discard(); !discarded) return discarded;

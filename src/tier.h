@@ -139,7 +139,7 @@ class Tier {
   /// The same for many, in one transaction: all or none.
   virtual Status declare_all(std::span<const TierNames> names, std::uint64_t deadline_us) = 0;
   /// Records that ids up to this one of these streams are cleared, in one transaction. Power-safe; before their rows are erased, so that rows which
-  /// a power cut brings back are known for leftovers. `not_found`: none of them is declared.
+  /// a power cut brings back are known for leftovers. `not_found`: none of them is declared. 0: changes nothing, but writes something, and so tells whether it could.
   virtual Status clear(std::span<const std::uint64_t> streams, std::uint64_t upto,
                        std::uint64_t deadline_us) = 0;
   Status clear(std::uint64_t stream, std::uint64_t upto, std::uint64_t deadline_us) {
@@ -239,6 +239,8 @@ struct TierOptions {
   bool create = false;  // make what is missing, if nothing was ever there; else `not_found`
   /// What the segment remembers; anything else found is `corruption`, another epoch `removed`.
   std::optional<TierIdentity> expected;
+  /// Asked with the tier's locks held, before anything is opened or made; what is not ok is the answer.
+  std::function<Status()> allowed = {};
   std::string vfs;  // tests only: files by way of this SQLite VFS, registered before
 };
 
@@ -248,7 +250,8 @@ Result<std::unique_ptr<Tier>> open_tier(const TierOptions& options, std::uint64_
 /// Does the folder hold a tier? Not if its removal was begun.
 bool has_tier(const std::string& folder);
 /// Removes the tier's files from a folder, and `also` what goes with it, as one step: killed or refused it leaves all of it, or what has_tier() calls none and
-/// end_removal() takes away. Power-safe. REQUIRES: nobody opens it meanwhile; who has it open finds its files gone.
+/// end_removal() takes away. Power-safe. Has the tier's locks: `timeout`, if another keeps them for 2 s. REQUIRES: nobody is `allowed` to open it any more; who has it
+/// open finds its files gone.
 Status remove_tier(const std::string& folder, const std::function<Status()>& also);
 /// Goes on with a removal that was begun, if one was. `corruption`: it was, and a tier is there nonetheless, put back by somebody. REQUIRES: as above.
 Status end_removal(const std::string& folder, const std::function<Status()>& also);

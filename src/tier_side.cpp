@@ -84,10 +84,10 @@ Result<Tier*> TierSide::tier(ThreadContext& me) {
     options.expected = identity_in(header);
   else
     options.create = true;
+  // Stopped on the way here, we would make a store in a folder that is being removed, or open that of a pond which was made in place of ours.
+  options.allowed = [&] { return Status(me.pond->usable()); };
   auto opened = open_tier(options, sys::precise_us() + kStorePatienceUs);
   if (!opened) return opened.status();
-  // Stopped on the way here, we may have opened what belongs to a pond that was made in place of ours.
-  if (Code usable = me.pond->usable(); usable != Code::ok) return usable;
   if (Status mine = remember_identity(me, **opened, known); !mine) return mine;
   kept_ = std::move(*opened);
   tier_.store(kept_.get(), std::memory_order_release);
@@ -200,7 +200,14 @@ Status TierSide::mark_cleared(ThreadContext& me, Streams streams, std::uint64_t 
 Status TierSide::erase_rows(ThreadContext& me, Streams streams) {
   auto open = tier(me);
   note_erased();
-  return open ? (*open)->erase_upto(streams, kAllIds, sys::precise_us() + kStorePatienceUs) : open.status();
+  if (!open) return open.status();
+  constexpr std::size_t kAtOnce = 32;  // in the time of one call
+  for (; !streams.empty(); streams = streams.subspan(std::min(kAtOnce, streams.size())))
+    if (Status erased = (*open)->erase_upto(streams.first(std::min(kAtOnce, streams.size())), kAllIds,
+                                            sys::precise_us() + kStorePatienceUs);
+        !erased)
+      return erased;
+  return {};
 }
 
 Status TierSide::forget_streams(ThreadContext& me, Streams streams) {

@@ -148,17 +148,19 @@ Status finish_clear(ThreadContext& me, std::span<const Ending> ending, bool keep
   std::vector<std::uint64_t> lanes;
   for (finished = 0; finished < ending.size(); finished++) {
     const Ending& name = ending[finished];
-    auto retire = [&] { return Directory(me).retire_parked(*name.key, keep_name); };
+    auto retire = [&] { return Directory(me).retire_parked(*name.key, name.kept, keep_name); };
     bool has_settings = !keep_name && name.kept.policy & (kSettings | kSavedMarks);
     done = has_settings ? drop_saved(me, *name.key, retire) : retire();
     if (!done) break;
     add_lanes(name.kept, lanes);
   }
   Status rows = lanes.empty() ? Status() : me.pond->tier_side().forget_streams(me, lanes);
-  if (!rows && rows.code() != Code::not_found)  // left over, for who sweeps the tier
+  if (!rows && rows.code() != Code::not_found) {
+    me.pond->tier_side().note_death();  // left over, for who sweeps the tier
     me.pond->say(
         Severity::warning,
         "pond " + me.pond->name() + ": a cleared stream has rows that cannot be erased yet: " + rows.text());
+  }
   return done;
 }
 

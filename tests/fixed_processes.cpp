@@ -376,6 +376,48 @@ TEST_F(Removal, ThatWasKilledIsOverForWhoIsStillAttached) {
   }
 }
 
+TEST_F(Removal, BesideWhoMakesTheDurableTierLeavesNoHalfOfOne) {
+  bool made = false;
+  for (std::uint64_t moment = 0; !made; ++moment) {
+    SCOPED_TRACE(moment);
+    create({}, false);
+    std::ofstream(pond.folder() / "kept") << "so the folder stays";
+    CallByCall maker([&] {
+      auto opened = Pond::open(pond.name());  // or makes it anew, if it was stopped before
+      if (opened) (void)opened->scope("scope").queue("work").push("1", {.durability = Durability::durable});
+    });
+    const bool stands = maker.run_to(moment);
+    made = std::filesystem::exists(pond.folder() / "journal.db");
+    const Status removed = Pond::remove(pond.name());
+    EXPECT_TRUE(removed.ok() || removed.code() == Code::timeout) << describe(removed);
+    if (stands) maker.go_on();
+    EXPECT_EQ(maker.wait(), 0);
+    EXPECT_TRUE(clean(must(Pond::open(pond.name()))));
+    EXPECT_OK(Pond::remove(pond.name()));
+    ASSERT_TRUE(stands || made);
+  }
+}
+
+TEST_F(Removal, ByOneWhoWasSlowLeavesThePondThatWasMadeMeanwhile) {
+  for (std::uint64_t moment = 0;; ++moment) {
+    SCOPED_TRACE(moment);
+    create({.limit_bytes = 8 * kMiB});
+    CallByCall slow([&] { (void)Pond::remove(pond.name()); });
+    if (!slow.run_to(moment)) break;
+    if (!pond.exists()) break;  // it has begun, with the folder's lock
+    const Status removed = Pond::remove(pond.name());
+    if (removed.code() == Code::timeout) continue;
+    EXPECT_OK(removed);
+    create({.limit_bytes = 16 * kMiB});
+    slow.go_on();
+    EXPECT_EQ(slow.wait(), 0);
+    Pond opened = must(Pond::open_existing(pond.name()));
+    EXPECT_EQ(must(opened.stats()).limit_bytes, 16 * kMiB);
+    expect_items(opened, 20);
+    EXPECT_OK(Pond::remove(pond.name()));
+  }
+}
+
 TEST_F(Removal, IsNoFindingForWhoVerifies) {
   for (int i = 0; i < 40; i++) {
     create({.limit_bytes = 8 * kMiB}, false);
