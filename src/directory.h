@@ -105,7 +105,8 @@ class Directory {
   Result<Binding> unpark(const Key& key, const Link& link);
   /// The name is ending, which is never undone. `if_last_used`: only if it was then. `busy`: it was not, or the name is not parked.
   Result<Parked> end_parked(const Key& key, std::optional<std::uint64_t> if_last_used);
-  /// The name that is ending is absent; or it stays, parked and empty, governed as before (`keep_name`). Its ids go on above. Nothing if another did it.
+  /// The name that is ending is absent; or it stays, parked and empty, governed as before (`keep_name`). Its ids go on above. Nothing if another did it, or the
+  /// name is in another life than the one that end_parked() `ended`.
   Status retire_parked(const Key& key, const Parked& ended, bool keep_name);
   /// Does the name stand for the stream with that id in the durable tier?
   Result<bool> has_stream(const Key& key, std::uint64_t id);

@@ -17,8 +17,6 @@ namespace {
 
 std::uint64_t us(milliseconds time) { return static_cast<std::uint64_t>(time.count()) * 1000; }
 
-constexpr std::size_t kDroppedAtOnce = 256;  // some ms of the journal's lock
-
 /// Of logs that are ending, or of which there are none.
 std::vector<Orphan> orphans_of(std::span<const Directory::Listed> entries, std::span<const Ending> logs) {
   std::map<std::string, std::uint64_t> last_use;
@@ -60,13 +58,13 @@ Status drop_parked(ThreadContext& me, std::uint64_t idle_us, GcResult& out) {
   for (const Directory::Listed& entry : *entries) {
     if (!entry.stream.is_parked() || entry.parked.last_use + idle_us > now) continue;
     some.push_back({&entry.key, entry.parked.last_use});
-    if (some.size() < kDroppedAtOnce) continue;
+    if (some.size() < kClearedAtOnce) continue;
     if (Status dropped = drop_some(); !dropped) return dropped;
   }
   if (Status dropped = drop_some(); !dropped || logs.empty()) return dropped;
   if (Status dropped = drop_orphans(me, orphans_of(*entries, logs)); !dropped) return dropped;
-  for (std::size_t at = 0; at < logs.size(); at += kDroppedAtOnce)
-    if (Status dropped = finish(std::span(logs).subspan(at, std::min(kDroppedAtOnce, logs.size() - at)));
+  for (std::size_t at = 0; at < logs.size(); at += kClearedAtOnce)
+    if (Status dropped = finish(std::span(logs).subspan(at, std::min(kClearedAtOnce, logs.size() - at)));
         !dropped)
       return dropped;
   return {};

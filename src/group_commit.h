@@ -1,7 +1,7 @@
 // Group commit: those who wait for a durable operation share one commit, whichever process they are in.
 //
 //   1 Whoever waits tries the commit lock, a robust mutex; else it sleeps on the commit bell, 10 ms at most.
-//   2 The holder leads: gathers until as many have posted as last time, or for 3/4 of a commit's time, at most 300 us; collects what is posted
+//   2 The holder leads: gathers until as many have posted as last time and came while that was written, or for 3/4 of a commit's time, at most 300 us; collects what is posted
 //     (posting.h); ONE row, one synced commit; marks each post DONE; rings. Sometimes it trims the journal, then. It unlocks, and rings.
 //   3 A leader whose commit fails takes back its own post only, answers `memory` with the cause, and passes the lock on: each waiter tries itself.
 //   4 What is too large to be posted is committed by its author, as a row of its own: with the lock, from before READY until after the commit. So

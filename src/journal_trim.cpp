@@ -139,7 +139,7 @@ class Trim {
       return gone.ok() || gone.code() == Code::busy || gone.code() == Code::not_found;
     };
     for (std::span<const std::uint64_t> left = over, some; !left.empty(); left = left.subspan(some.size())) {
-      some = left.first(std::min<std::size_t>(left.size(), 256));
+      some = left.first(std::min(left.size(), kClearedAtOnce));
       Status gone = tier_.forget(some, until_us_);
       for (std::size_t i = 0, all = gone.code() == Code::busy ? some.size() : 0; i < all && goes_on(gone);
            i++)

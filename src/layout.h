@@ -155,7 +155,7 @@ struct alignas(128) Header {
   Word durable_lsn;
   // Group commit. Futex: + 1 and a wake after each commit, by who led it.
   alignas(128) std::atomic<std::uint32_t> commit_bell;
-  // Hints, plain stores by who leads: what a commit takes, how many records the last one took; what was written since the last trim, and
+  // Hints, plain stores by who leads: what a commit takes, how many posts the last one took and found behind it; what was written since the last trim, and
   // what that one kept. A killed leader leaves them as they are.
   std::atomic<std::uint32_t> commit_us;
   std::atomic<std::uint32_t> commit_records;

@@ -103,7 +103,6 @@ std::string Segment::path_of(const std::string& pond) {
 Result<std::shared_ptr<Segment>> Segment::create(
     const std::string& pond, const Fixed& fixed, const StateFolder& state,
     const std::function<Status(const std::shared_ptr<Segment>&)>& fill) {
-  if (Status good = fixed.check(); !good) return good;
   std::string path = path_of(pond);
   auto segment = std::make_shared<Segment>();
   segment->pond_ = pond;
@@ -295,11 +294,6 @@ Status Segment::back(Table table, std::uint64_t elements) {
 std::uint64_t Segment::used_bytes() const {
   sys::FileInfo info;
   return sys::describe(file_, info) ? 0 : info.blocks_bytes;
-}
-
-Status Segment::remove(const std::string& pond) {
-  auto file = open_file(pond);
-  return file ? remove(pond, *file) : file.status();
 }
 
 Status Segment::remove(const std::string& pond, const sys::Fd& file) {

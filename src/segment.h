@@ -28,7 +28,8 @@ class Segment {
   static Status check_name(const std::string& pond);
   static std::string path_of(const std::string& pond);
 
-  /// Makes a new segment, has it filled, and gives it its name; `exists` if it is taken. What `fill` answers, if that is not ok: then there is none.
+  /// Makes a new segment, has it filled, and gives it its name; `exists` if it is taken. What `fill` answers, if that is not ok: then there is none. REQUIRES: fixed.check()
+  /// is ok.
   static Result<std::shared_ptr<Segment>> create(
       const std::string& pond, const Fixed& fixed, const StateFolder& state,
       const std::function<Status(const std::shared_ptr<Segment>&)>& fill);
@@ -43,8 +44,6 @@ class Segment {
   /// Marks the segment removed, if it is one of ours, and takes its name away: of this file, whatever has the name by then. Safe beside any other, also from
   /// another state folder: one at a time has the lock on its inode. `not_found`: the name means another, or none. `timeout`: another is at it for 2 s.
   static Status remove(const std::string& pond, const sys::Fd& file);
-  /// The same of what has the name now.
-  static Status remove(const std::string& pond);
 
   const std::string& pond() const { return pond_; }
   const sys::Fd& file() const { return file_; }

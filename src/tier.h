@@ -126,6 +126,8 @@ struct TierFigures {
   Status upkeep;
 };
 
+constexpr std::size_t kClearedAtOnce = 256;  // a transaction for so many is some ms of a database's lock
+
 class Tier {
  public:
   virtual ~Tier() = default;

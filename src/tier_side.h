@@ -64,7 +64,7 @@ class TierSide {
   /// The same, then forgets their names. `not_found`: they were forgotten before. REQUIRES: marked, and nobody can store a row of them any more.
   Status forget_streams(ThreadContext& me, Streams streams);
 
-  /// Rows were erased, by others than erase_forgotten() and erase_stream(): give_back_disk() will look.
+  /// Rows were erased, by others than erase_forgotten() and erase_rows(): give_back_disk() will look.
   void note_erased() { erased_.store(true, std::memory_order_relaxed); }
   /// If this process has erased rows since it looked last: gives disk space back where the tier's files are mostly empty, which may take
   /// some 0.3 s a GiB. For who has nothing else to do. What fails is tried again by the next look; a tier that others use is left alone.
